@@ -1,0 +1,67 @@
+"""Organizations and the keys by which programs speak for them."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+KEY_PREFIX = "ts_"
+
+
+class Scope(StrEnum):
+    """What a key may do. `ADMIN` includes all the others, `WORKER` is for machines that train."""
+
+    JOBS_READ = "fine-tuning:read"
+    JOBS_WRITE = "fine-tuning:write"
+    FILES_READ = "files:read"
+    FILES_WRITE = "files:write"
+    INFERENCE = "inference"
+    WORKER = "worker"
+    ADMIN = "admin"
+
+
+USER_SCOPES = frozenset(Scope) - {Scope.WORKER, Scope.ADMIN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """A tenant. `slug` is its name inside the names of tuned models."""
+
+    id: UUID
+    name: str
+    slug: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key; of its secret only the SHA-256 is kept."""
+
+    id: UUID
+    organization_id: UUID
+    name: str
+    visible_prefix: str
+    digest: str
+    scopes: frozenset[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+
+    def allows(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def new_secret() -> str:
+    """256 random bits behind a recognisable prefix."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def digest_of(secret: str) -> str:
+    """SHA-256 suffices: secrets are random, and a slow hash on each request would be our own DoS."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def visible_prefix_of(secret: str) -> str:
+    """Enough to recognise a key in a list, and nothing of a short one that an operator chose."""
+    return secret[:8] if len(secret) >= 24 else secret[:2]

@@ -1,0 +1,89 @@
+"""The error tree: what the house can answer when it cannot do what was asked.
+
+TunesmithError            code: a stable slug · message: a sentence · param: the field at fault
+├── InvalidRequest        400
+│   └── InvalidTrainingData   (line)
+├── Unauthenticated       401
+├── PermissionDenied      403   missing scope
+├── NotFound              404   (kind, reference)
+├── Conflict              409
+│   ├── WrongState        (action, status)
+│   └── StaleAttempt      a worker whose attempt is over
+├── TooLarge              413
+├── QuotaExceeded         429
+└── Unavailable           503   no worker, model still loading
+
+The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
+"""
+
+
+class TunesmithError(Exception):
+    code = "error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or type(self).code
+
+
+class InvalidRequest(TunesmithError):
+    code = "invalid_request"
+
+
+class InvalidTrainingData(InvalidRequest):
+    """`line` counts from 1; None where the file as a whole is at fault."""
+
+    code = "invalid_training_data"
+
+    def __init__(self, message: str, *, line: int | None = None, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.line = line
+
+
+class Unauthenticated(TunesmithError):
+    code = "unauthenticated"
+
+
+class PermissionDenied(TunesmithError):
+    code = "permission_denied"
+
+
+class NotFound(TunesmithError):
+    """`kind` is the concept ("file", "job", "model", …) and `reference` what was asked for."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, reference: str, *, param: str | None = None) -> None:
+        super().__init__(f"There is no {kind} {reference!r}.", param=param)
+        self.kind = kind
+        self.reference = reference
+
+
+class Conflict(TunesmithError):
+    code = "conflict"
+
+
+class WrongState(Conflict):
+    code = "wrong_state"
+
+    def __init__(self, action: str, status: str) -> None:
+        super().__init__(f"A job that is {status} cannot be {action}.")
+        self.action = action
+        self.status = status
+
+
+class StaleAttempt(Conflict):
+    code = "stale_attempt"
+
+
+class TooLarge(TunesmithError):
+    code = "too_large"
+
+
+class QuotaExceeded(TunesmithError):
+    code = "quota_exceeded"
+
+
+class Unavailable(TunesmithError):
+    code = "unavailable"

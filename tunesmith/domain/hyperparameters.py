@@ -1,0 +1,67 @@
+"""Hyperparameters: their limits, and what "auto" means."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tunesmith.domain.errors import InvalidRequest
+
+Auto = Literal["auto"]
+AUTO: Auto = "auto"
+
+MAX_EPOCHS = 50
+MAX_BATCH_SIZE = 256
+MAX_LORA_RANK = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """What a job asks for; after validation nothing is "auto" any more."""
+
+    num_epochs: int | Auto = AUTO
+    batch_size: int | Auto = AUTO
+    learning_rate_multiplier: float | Auto = AUTO
+    lora_rank: int = 16
+    lora_alpha: float = 32.0
+    lora_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_range("num_epochs", self.num_epochs, 1, MAX_EPOCHS)
+        _check_range("batch_size", self.batch_size, 1, MAX_BATCH_SIZE)
+        _check_range("lora_rank", self.lora_rank, 1, MAX_LORA_RANK)
+        multiplier = self.learning_rate_multiplier
+        if multiplier != AUTO and not 0 < multiplier <= 1000:
+            raise InvalidRequest(
+                f"The learning rate multiplier must be above 0 and at most 1000, not {multiplier}.",
+                param="learning_rate_multiplier",
+            )
+
+    def resolved(self, num_examples: int) -> "Hyperparameters":
+        """With numbers in the place of every "auto".
+
+        Epochs follow the rule of OpenAI's cookbook (three, more for small files, fewer for very
+        large ones). A batch is about a sixtieth of the examples, at most 32.
+        """
+        return replace(
+            self,
+            num_epochs=_auto_epochs(num_examples) if self.num_epochs == AUTO else self.num_epochs,
+            batch_size=(
+                max(1, min(32, num_examples // 60)) if self.batch_size == AUTO else self.batch_size
+            ),
+            learning_rate_multiplier=(
+                1.0 if self.learning_rate_multiplier == AUTO else self.learning_rate_multiplier
+            ),
+        )
+
+
+def _auto_epochs(num_examples: int) -> int:
+    if 3 * num_examples < 100:
+        return min(25, 100 // num_examples)
+    if 3 * num_examples > 25_000:
+        return max(1, 25_000 // num_examples)
+    return 3
+
+
+def _check_range(name: str, value: int | Auto, low: int, high: int) -> None:
+    if value != AUTO and not low <= value <= high:
+        sentence = f"{name} must be between {low} and {high}, not {value}."
+        raise InvalidRequest(sentence, param=name)

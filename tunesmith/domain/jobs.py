@@ -1,0 +1,145 @@
+"""Fine-tuning jobs and the states that they pass through."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from tunesmith.domain.errors import WrongState
+from tunesmith.domain.files import Artifact, Blob
+from tunesmith.domain.hyperparameters import Hyperparameters
+
+
+class JobStatus(StrEnum):
+    DRAFT = "draft"
+    VALIDATING = "validating"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
+
+
+class Task(StrEnum):
+    """What the queue wants done next for a job."""
+
+    VALIDATE = "validate"
+    TRAIN = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedFile:
+    """A file as it was when the job was made: deleting it later does not disturb the job."""
+
+    file_id: UUID
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a job failed: a slug, a sentence, and the job's field at fault."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    id: UUID
+    organization_id: UUID
+    base_model: str
+    training_file: PinnedFile
+    validation_file: PinnedFile | None
+    hyperparameters: Hyperparameters
+    seed: int
+    suffix: str | None
+    metadata: dict[str, str] | None
+    status: JobStatus
+    attempt: int  # raised by each lease; the fencing token is (id, attempt)
+    created_at: datetime
+    finished_at: datetime | None = None
+    estimated_finish_at: datetime | None = None
+    trained_tokens: int | None = None
+    failure: Failure | None = None
+    tuned_model_id: UUID | None = None
+    results_file_id: UUID | None = None
+
+    def validated(self, hyperparameters: Hyperparameters) -> "Job":
+        self._require("queued", JobStatus.VALIDATING)
+        return replace(self, status=JobStatus.QUEUED, hyperparameters=hyperparameters)
+
+    def started(self) -> "Job":
+        self._require("started", JobStatus.QUEUED)
+        return replace(self, status=JobStatus.RUNNING)
+
+    def requeued(self) -> "Job":
+        self._require("queued again", JobStatus.RUNNING)
+        return replace(self, status=JobStatus.QUEUED, estimated_finish_at=None)
+
+    def stopped(self, now: datetime) -> "Job":
+        if self.status.is_final:
+            raise WrongState("stopped", self.status)
+        return replace(
+            self, status=JobStatus.STOPPED, finished_at=now, estimated_finish_at=None
+        )
+
+    def failed(self, failure: Failure, now: datetime) -> "Job":
+        self._require("failed", JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING)
+        return replace(
+            self,
+            status=JobStatus.FAILED,
+            failure=failure,
+            finished_at=now,
+            estimated_finish_at=None,
+        )
+
+    def succeeded(
+        self, *, tuned_model_id: UUID, results_file_id: UUID, trained_tokens: int, now: datetime
+    ) -> "Job":
+        self._require("finished", JobStatus.RUNNING)
+        return replace(
+            self,
+            status=JobStatus.SUCCEEDED,
+            finished_at=now,
+            estimated_finish_at=None,
+            tuned_model_id=tuned_model_id,
+            results_file_id=results_file_id,
+            trained_tokens=trained_tokens,
+        )
+
+    def _require(self, action: str, *statuses: JobStatus) -> None:
+        if self.status not in statuses:
+            raise WrongState(action, self.status)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """What a caller asks for when creating a job."""
+
+    base_model: str
+    training_file_id: UUID
+    validation_file_id: UUID | None = None
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    seed: int | None = None
+    suffix: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Where a job was at a step: enough to go on from, and at an epoch's end a model that answers."""
+
+    id: UUID
+    job_id: UUID
+    step: int
+    epoch: int | None
+    artifacts: tuple[Artifact, ...]
+    tuned_model_id: UUID | None
+    metrics: dict[str, float]
+    created_at: datetime

@@ -1,0 +1,35 @@
+"""Tuned models: what finished jobs and their checkpoints leave behind."""
+
+import secrets
+import string
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from tunesmith.domain.files import Artifact
+
+SHORT_ID_LENGTH = 8
+_ALPHANUMERIC = string.ascii_letters + string.digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunedModel:
+    """A PEFT adapter on a base model. `step` is None for a job's final model, else its checkpoint's.
+
+    `short_id` is unique in the installation and short enough to be part of a name.
+    """
+
+    id: UUID
+    short_id: str
+    organization_id: UUID
+    organization_slug: str
+    job_id: UUID
+    base_model: str
+    suffix: str | None
+    step: int | None
+    artifacts: tuple[Artifact, ...]
+    created_at: datetime
+
+
+def new_short_id() -> str:
+    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(SHORT_ID_LENGTH))

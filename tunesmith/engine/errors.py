@@ -1,0 +1,49 @@
+"""What can go wrong in the engine.
+
+EngineError            code: a stable slug · message: a sentence
+├── BadExample         a row that cannot be trained on (line)
+├── UnsupportedModel   weights, template or layers that the engine does not take
+├── BadAdapter         an adapter folder that does not fit the base model
+├── PromptTooLong      the prompt leaves no room for an answer
+├── OutOfMemory
+└── Diverged           the loss is not a number any more
+"""
+
+
+class EngineError(Exception):
+    code = "engine_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadExample(EngineError):
+    """`line` counts from 1; `file` is "training" or "validation"."""
+
+    code = "bad_example"
+
+    def __init__(self, message: str, *, line: int, file: str = "training") -> None:
+        super().__init__(message)
+        self.line = line
+        self.file = file
+
+
+class UnsupportedModel(EngineError):
+    code = "unsupported_model"
+
+
+class BadAdapter(EngineError):
+    code = "bad_adapter"
+
+
+class PromptTooLong(EngineError):
+    code = "prompt_too_long"
+
+
+class OutOfMemory(EngineError):
+    code = "out_of_memory"
+
+
+class Diverged(EngineError):
+    code = "diverged"

@@ -1,0 +1,102 @@
+"""What the engine tells while it trains and answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The data is read and tokenised; training begins or goes on after `step`."""
+
+    step: int  # optimizer steps already done: 0, or the resumed checkpoint's
+    total_steps: int
+    num_examples: int
+    num_validation_examples: int
+    tokens_per_epoch: int
+    supervised_tokens_per_epoch: int
+    num_truncated_examples: int
+    notes: tuple[str, ...] = ()  # sentences that a person should read, such as a shortcut not taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """One optimizer step; the validation figures are set where it was followed by an evaluation."""
+
+    step: int  # 1 … total_steps
+    total_steps: int
+    epoch: float  # epochs done after this step
+    loss: float  # mean cross-entropy in nats over the step's supervised tokens
+    token_accuracy: float  # share of supervised tokens that were the argmax, 0…1
+    learning_rate: float
+    grad_norm: float  # before clipping
+    num_tokens: int  # tokens of the step's examples, shared prefixes counted for each
+    seconds: float  # the optimizer step alone, without evaluation
+    validation_loss: float | None = None  # a small batch of the validation rows
+    validation_token_accuracy: float | None = None
+    full_validation_loss: float | None = None  # all validation rows, at epoch ends
+    full_validation_token_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluating:
+    """Progress of an evaluation: a breathing point for whoever drives the engine."""
+
+    step: int
+    num_batches_done: int
+    num_batches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved:
+    """A complete, durable checkpoint folder; `epoch` is set where it ends one."""
+
+    step: int
+    epoch: int | None
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Ended on request, with a checkpoint to go on from (None: no step had been done)."""
+
+    step: int
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The adapter is on disk as a PEFT folder."""
+
+    step: int
+    path: Path
+    trained_tokens: int  # tokens of all examples, times epochs
+
+
+TrainEvent = Started | StepDone | Evaluating | CheckpointSaved | Stopped | Finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """The next piece of an answer; pieces joined are the whole text."""
+
+    request_id: str
+    text: str
+    num_tokens: int  # completion tokens so far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleDone:
+    request_id: str
+    finish_reason: str  # "stop" or "length"
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleFailed:
+    request_id: str
+    code: str  # a slug of engine.errors
+    message: str
+
+
+SampleEvent = TextDelta | SampleDone | SampleFailed

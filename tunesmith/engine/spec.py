@@ -1,0 +1,73 @@
+"""What the engine is asked to do: plain values, so that they travel as JSON."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSpec:
+    """The shape of a LoRA adapter (Hu et al. 2021, arXiv 2106.09685).
+
+    `targets` are module names as PEFT understands them, or `("all-linear",)`: every linear layer
+    of the decoder but the output head.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = (ALL_LINEAR,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSpec:
+    """One supervised LoRA run on the resident base model.
+
+    `output_dir` gets `checkpoints/step-N/` while the run goes on and `adapter/` at its end.
+    `resume_from` is one of those checkpoint folders; the run then goes on as if never interrupted.
+    """
+
+    run_id: str
+    training_file: Path
+    validation_file: Path | None = None
+    output_dir: Path
+    resume_from: Path | None = None
+    lora: LoraSpec = field(default_factory=LoraSpec)
+    num_epochs: int
+    batch_size: int  # examples per optimizer step
+    learning_rate: float
+    warmup_ratio: float = 0.05  # share of all steps that the rate rises from 0 linearly
+    min_learning_rate_ratio: float = 0.1  # where the cosine decay ends
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    seed: int
+    max_length_tokens: int
+    micro_batch_tokens: int = 2048  # packed tokens in one forward and backward
+    evaluation_batch_steps: int = 10  # a small validation batch every so many steps
+    checkpoint_every_seconds: float = 60.0  # beside the one at each epoch's end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSpec:
+    """One answer wanted from the base model, or from one of its adapters.
+
+    Exactly one of `messages` (rendered through the chat template), `prompt` (plain text) and
+    `prompt_token_ids` is set. `max_tokens` None means: up to the model's context. `temperature` 0
+    is greedy. `stop` strings end the answer and are not part of it.
+    """
+
+    request_id: str
+    adapter_id: str | None = None
+    messages: list[dict[str, Any]] | None = None  # JSON as clients sent it
+    prompt: str | None = None
+    prompt_token_ids: list[int] | None = None
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    ignore_end_of_text: bool = False
