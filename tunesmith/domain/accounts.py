@@ -58,7 +58,7 @@ def new_secret() -> str:
 
 
 def digest_of(secret: str) -> str:
-    """SHA-256 suffices: secrets are random, and a slow hash on each request would be our own DoS."""
+    """SHA-256 suffices: secrets are random, and a slow hash would be our own DoS."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

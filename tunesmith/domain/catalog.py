@@ -14,7 +14,7 @@ class WeightFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel:
-    """A catalogue entry. `folder` holds weights, tokenizer and chat template on the server's machine.
+    """A catalogue entry. `folder`, on the server's machine, holds weights and tokenizer.
 
     `learning_rate` is what a learning-rate multiplier of 1 means for this model.
     """

@@ -81,9 +81,7 @@ def _parse_line(raw: bytes, line: int) -> dict[str, Any]:
             "The line is not valid JSON.", line=line, code=NOT_JSON_LINES
         ) from error
     if not isinstance(row, dict):
-        raise InvalidTrainingData(
-            "The line is not a JSON object.", line=line, code=NOT_JSON_LINES
-        )
+        raise InvalidTrainingData("The line is not a JSON object.", line=line, code=NOT_JSON_LINES)
     return row
 
 
@@ -145,8 +143,8 @@ def _check_message(message: Any, position: int, line: int) -> None:
 
 
 def _is_text_part(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") == "text" and isinstance(
-        part.get("text"), str
+    return (
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
     )
 
 

@@ -67,7 +67,7 @@ class Job:
     estimated_finish_at: datetime | None = None
     trained_tokens: int | None = None
     failure: Failure | None = None
-    tuned_model_id: UUID | None = None
+    tuned_model_short_id: str | None = None
     results_file_id: UUID | None = None
 
     def validated(self, hyperparameters: Hyperparameters) -> "Job":
@@ -85,9 +85,7 @@ class Job:
     def stopped(self, now: datetime) -> "Job":
         if self.status.is_final:
             raise WrongState("stopped", self.status)
-        return replace(
-            self, status=JobStatus.STOPPED, finished_at=now, estimated_finish_at=None
-        )
+        return replace(self, status=JobStatus.STOPPED, finished_at=now, estimated_finish_at=None)
 
     def failed(self, failure: Failure, now: datetime) -> "Job":
         self._require("failed", JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING)
@@ -100,7 +98,12 @@ class Job:
         )
 
     def succeeded(
-        self, *, tuned_model_id: UUID, results_file_id: UUID, trained_tokens: int, now: datetime
+        self,
+        *,
+        tuned_model_short_id: str,
+        results_file_id: UUID,
+        trained_tokens: int,
+        now: datetime,
     ) -> "Job":
         self._require("finished", JobStatus.RUNNING)
         return replace(
@@ -108,7 +111,7 @@ class Job:
             status=JobStatus.SUCCEEDED,
             finished_at=now,
             estimated_finish_at=None,
-            tuned_model_id=tuned_model_id,
+            tuned_model_short_id=tuned_model_short_id,
             results_file_id=results_file_id,
             trained_tokens=trained_tokens,
         )
@@ -133,13 +136,13 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Where a job was at a step: enough to go on from, and at an epoch's end a model that answers."""
+    """Where a job was at a step: enough to go on from; at an epoch's end a model that answers."""
 
     id: UUID
     job_id: UUID
     step: int
     epoch: int | None
     artifacts: tuple[Artifact, ...]
-    tuned_model_id: UUID | None
+    tuned_model_short_id: str | None
     metrics: dict[str, float]
     created_at: datetime

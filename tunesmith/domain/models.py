@@ -14,7 +14,7 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedModel:
-    """A PEFT adapter on a base model. `step` is None for a job's final model, else its checkpoint's.
+    """A PEFT adapter on a base model. `step` is its checkpoint's, None for a job's final model.
 
     `short_id` is unique in the installation and short enough to be part of a name.
     """

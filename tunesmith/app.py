@@ -1,0 +1,150 @@
+"""The only place that wires: settings -> store, fleet, dialects -> one ASGI app."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+import tunesmith
+from tunesmith.dialects import admin, openai
+from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
+from tunesmith.domain.errors import TunesmithError
+from tunesmith.fleet import housekeeping, routes
+from tunesmith.fleet.hub import Hub
+from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.services import accounts, weights
+from tunesmith.services.context import House
+from tunesmith.settings import Settings
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.database import Database, Store
+
+TINY = "tunesmith-tiny"
+TINY_FOLDER = Path(tunesmith.__file__).parent / "assets" / TINY
+TINY_LEARNING_RATE = 2e-3  # small models want larger steps; chosen on the demo's data
+
+ADMIN_KEY_FILE = "local-admin.key"
+WORKER_KEY_FILE = "local-worker.key"
+ALL_SCOPES = USER_SCOPES | {Scope.ADMIN, Scope.WORKER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """`first_key` is the admin key that was made on this start, to be shown this once."""
+
+    asgi: FastAPI
+    first_key: str | None
+
+
+def build(settings: Settings) -> Application:
+    """Open the data folder, bring it up to date, and wire everything that answers requests."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    default_url = f"sqlite:///{(settings.data_dir / 'tunesmith.db').resolve()}"
+    database = Database(settings.database_url or default_url)
+    database.upgrade()
+    hub = Hub()
+    house = House(blobs=Blobs(settings.data_dir / "blobs"), sampler=hub, now=_utc_now)
+    foundation = Foundation(database=database, house=house)
+    with database.write() as store:
+        first_key = _ensure_keys(store, settings)
+        _offer_tiny(store)
+    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation))
+    openai_app = openai.build(
+        foundation,
+        max_upload_bytes=settings.max_upload_bytes,
+        results_as_base64=settings.results_as_base64,
+    )
+    app.mount(openai.PREFIX, openai_app)
+    app.mount(admin.PREFIX, admin.build(foundation))
+    app.mount(routes.PREFIX, routes.build(foundation, hub))
+    _add_health(app, foundation, hub)
+    app.add_middleware(JsonLimit)
+    app.add_middleware(RequestIds)
+    return Application(asgi=app, first_key=first_key)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ensure_keys(store: Store, settings: Settings) -> str | None:
+    """The operator's first key, and those with which this machine's own processes come in."""
+    now = _utc_now()
+    made = None
+    if settings.admin_key is not None:
+        secret = settings.admin_key.get_secret_value()
+        accounts.ensure_key(store, name="admin", scopes=ALL_SCOPES, secret=secret, now=now)
+    elif not accounts.has_keys(store):
+        made = new_secret()
+        accounts.ensure_key(store, name="admin", scopes=ALL_SCOPES, secret=made, now=now)
+    for file, scope in ((ADMIN_KEY_FILE, Scope.ADMIN), (WORKER_KEY_FILE, Scope.WORKER)):
+        secret = _local_secret(settings.data_dir / file)
+        accounts.ensure_key(store, name=file, scopes=frozenset({scope}), secret=secret, now=now)
+    return made
+
+
+def _local_secret(path: Path) -> str:
+    """A secret that only the owner of the data folder can read."""
+    if path.is_file():
+        return path.read_text().strip()
+    secret = new_secret()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    return secret
+
+
+def _offer_tiny(store: Store) -> None:
+    entry = weights.describe(
+        TINY_FOLDER,
+        name=TINY,
+        source="shipped with Tunesmith",
+        learning_rate=TINY_LEARNING_RATE,
+        now=_utc_now(),
+    )
+    store.models.put_base(entry)
+
+
+def _lifespan(
+    foundation: Foundation,
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await housekeeping.grant_grace(foundation)
+        tasks = [
+            asyncio.create_task(housekeeping.end_silent_leases(foundation)),
+            asyncio.create_task(housekeeping.sweep_blobs(foundation)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            foundation.database.close()
+
+    return lifespan
+
+
+def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Ready when the database can be written. Tells how many workers are there, too."""
+        try:
+            async with foundation.writing() as store:
+                await run_in_threadpool(store.models.list_bases)
+        except (TunesmithError, OSError) as error:
+            return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
+        return JSONResponse({"status": "ready", "workers": hub.num_workers})

@@ -1,0 +1,18 @@
+"""The command tree."""
+
+import typer
+
+from tunesmith.cli import admin, serve, worker
+
+app = typer.Typer(
+    help="Tunesmith: the fine-tuning service that you run yourself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("server")(serve.server)
+app.command("worker")(worker.worker)
+app.command("settings")(admin.show_settings)
+app.add_typer(admin.keys, name="keys")
+app.add_typer(admin.models, name="models")

@@ -1,0 +1,38 @@
+"""Switches over environment over defaults, for every command."""
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from tunesmith.cli import logs
+from tunesmith.settings import Settings
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder for the database and all files.")
+]
+
+
+def load_settings(**switches: Any) -> Settings:
+    """The settings, with the switches that were given; ends the program on a wrong one."""
+    given = {name: value for name, value in switches.items() if value is not None}
+    try:
+        settings = Settings(**given)
+        logs.set_up(settings.log_level)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"])
+            typer.secho(
+                f"TUNESMITH_{name.upper()}: {problem['msg']}", fg=typer.colors.RED, err=True
+            )
+        raise typer.Exit(2) from None
+    except ValueError as error:
+        fail(str(error))
+    return settings
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with a sentence that says what to do."""
+    typer.secho(message, fg=typer.colors.RED, err=True)
+    raise typer.Exit(1)

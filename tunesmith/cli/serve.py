@@ -1,0 +1,159 @@
+"""`serve` (server, worker and host on this machine) and `server` (alone)."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from rich.console import Console
+
+from tunesmith import app as application
+from tunesmith.cli.options import DataDir, fail, load_settings
+from tunesmith.cli.ownership import DataFolderInUse, announce, owned
+from tunesmith.settings import Settings
+
+log = structlog.get_logger()
+
+Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")]
+
+_GRACEFUL_SECONDS = 10
+_WORKER_GRACE_SECONDS = 120.0
+_RESTART_SECONDS = 1.0
+
+
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run everything on this machine: server, worker and, once needed, a host. Ctrl-C ends it."""
+    _run(load_settings(host=host, port=port, data_dir=data_dir), has_worker=True)
+
+
+def server(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run the server alone; start workers with `tunesmith worker --server URL`."""
+    _run(load_settings(host=host, port=port, data_dir=data_dir), has_worker=False)
+
+
+def _run(settings: Settings, *, has_worker: bool) -> None:
+    is_leaving = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _leave(is_leaving))
+    try:
+        with owned(settings.data_dir):
+            _serve_until(is_leaving, settings, has_worker=has_worker)
+    except DataFolderInUse as error:
+        where = f" at {error.url}" if error.url else ""
+        fail(f"{error}{where} Stop it first, or choose another --data-dir.")
+
+
+def _leave(is_leaving: threading.Event) -> None:
+    if is_leaving.is_set():  # asked twice: skip the waiting, jobs go on from their checkpoints
+        os._exit(1)
+    is_leaving.set()
+
+
+def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker: bool) -> None:
+    listener = _listen(settings)
+    built = application.build(settings)
+    config = uvicorn.Config(
+        built.asgi,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        ws_max_size=64 * 1024 * 1024,
+    )
+    http = uvicorn.Server(config)
+    thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]}, name="http")
+    thread.start()
+    while not http.started and thread.is_alive():
+        time.sleep(0.02)
+    url = f"http://{_reachable_host(settings.host)}:{listener.getsockname()[1]}"
+    announce(settings.data_dir, url)
+    _greet(url, settings, built.first_key)
+    worker = LocalWorker(url, settings) if has_worker else None
+    while not is_leaving.wait(0.2) and thread.is_alive():
+        if worker is not None:
+            worker.keep_running()
+    if worker is not None:
+        worker.stop()  # while the server still answers, so that it can hand back its job
+    http.should_exit = True
+    thread.join()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        fail(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
+            "Is another server running? Choose another --port."
+        )
+    return listener
+
+
+def _reachable_host(host: str) -> str:
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _greet(url: str, settings: Settings, first_key: str | None) -> None:
+    console = Console()
+    console.print(f"[bold]Tunesmith[/bold] at {url}  (data in {settings.data_dir})")
+    if first_key is not None:
+        console.print("Admin key, shown this once:", highlight=False)
+        console.print(first_key, highlight=False, soft_wrap=True)
+    console.print(f"Programs that speak OpenAI's API: OPENAI_BASE_URL={url}/v1", highlight=False)
+    console.print("Ctrl-C stops it; jobs go on when it is started again.")
+    sys.stdout.flush()
+
+
+class LocalWorker:
+    """The worker beside the server, started again whenever it ends."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        key = (settings.data_dir / application.WORKER_KEY_FILE).read_text().strip()
+        self._command = [sys.executable, "-m", "tunesmith", "worker", "--exit-with-parent"]
+        self._environment = {
+            **os.environ,
+            "TUNESMITH_SERVER_URL": url,
+            "TUNESMITH_API_KEY": key,
+            "TUNESMITH_WORKER_NAME": "local",
+            "TUNESMITH_WORK_DIR": str((settings.data_dir / "worker").resolve()),
+        }
+        self._environment.pop("TUNESMITH_ADMIN_KEY", None)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._may_start_at = 0.0
+
+    def keep_running(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            log.warning("worker ended", code=self._process.returncode)
+            self._process = None
+            self._may_start_at = time.monotonic() + _RESTART_SECONDS
+        if self._process is None and time.monotonic() >= self._may_start_at:
+            # Its standard input is the sign of life of this process, which may be killed.
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """Let it finish its step and store a checkpoint."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_WORKER_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()

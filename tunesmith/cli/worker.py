@@ -1,0 +1,85 @@
+"""`worker`: an agent on a machine with devices."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith.cli.options import fail, load_settings
+from tunesmith.compute.local import LocalLauncher
+from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated
+from tunesmith.worker.client import Client
+from tunesmith.worker.loop import WorkerSettings, work
+
+
+def worker(
+    server: Annotated[str | None, typer.Option("--server", help="The server's URL.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Stable and unique; by default the machine's.")
+    ] = None,
+    work_dir: Annotated[
+        Path | None, typer.Option("--work-dir", help="Scratch folder for data and weights.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads of a host.")] = None,
+    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
+) -> None:
+    """Train and answer for a server: needs a worker's key in TUNESMITH_API_KEY.
+
+    Make one with `tunesmith keys create --scopes worker`.
+    """
+    settings = load_settings(
+        server_url=server, worker_name=name, work_dir=work_dir, device=device, threads=threads
+    )
+    if settings.api_key is None:
+        fail(
+            "Set TUNESMITH_API_KEY to a worker's key; the server makes one with "
+            "`tunesmith keys create --scopes worker`."
+        )
+    is_leaving = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _leave(is_leaving))
+    if exit_with_parent:
+        threading.Thread(target=_die_with_parent, daemon=True).start()
+    worker_name = settings.worker_name or socket.gethostname()
+    default_dir = Path.home() / ".cache" / "tunesmith" / worker_name
+    try:
+        work(
+            Client(settings.server_url, settings.api_key.get_secret_value()),
+            LocalLauncher(device=settings.device, threads=settings.threads),
+            WorkerSettings(
+                name=worker_name,
+                version=version("tunesmith"),
+                work_dir=settings.work_dir or default_dir,
+                max_hosts=settings.max_hosts,
+                checkpoint_seconds=settings.checkpoint_seconds,
+                max_offline_seconds=settings.max_offline_seconds,
+            ),
+            is_leaving,
+        )
+    except (Unauthenticated, StaleAttempt) as error:
+        fail(error.message)
+    except TunesmithError as error:
+        fail(f"{settings.server_url}: {error.message}")
+
+
+def _leave(is_leaving: threading.Event) -> None:
+    if is_leaving.is_set():
+        os._exit(1)
+    is_leaving.set()
+
+
+def _die_with_parent() -> None:
+    """Standard input ends when the process that started us does, even by a kill.
+
+    Nobody is there then to take a checkpoint: hosts see their own input end and go too.
+    """
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(1)

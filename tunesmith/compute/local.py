@@ -1,0 +1,71 @@
+"""Hosts as processes on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+# Large blocks stay with the process instead of going back to the kernel after every step; glibc
+# reads these when a process starts. Measured on CPU training: 1.1 to 1.6 times faster steps.
+_ALLOCATOR = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+}
+
+
+class LocalHost:
+    """A host process; `read` ends when the process does."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the worker, which ends its hosts in good order
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, line: str) -> None:
+        """Raises `OSError` where the process is gone."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def read(self) -> Iterator[str]:
+        assert self._process.stdout is not None
+        yield from self._process.stdout
+
+    def wait(self) -> str:
+        """How the process ended, in words, once it has."""
+        code = self._process.wait()
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class LocalLauncher:
+    def __init__(self, *, device: str, threads: int | None) -> None:
+        self._device = device
+        self._threads = threads or os.cpu_count() or 1
+
+    def launch(self, model_name: str, model_folder: Path) -> LocalHost:
+        command = [sys.executable, "-m", "tunesmith.compute.host"]
+        command += ["--name", model_name, "--model", str(model_folder)]
+        command += ["--device", self._device, "--threads", str(self._threads)]
+        environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self._threads)}
+        environment.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
+        for name in list(environment):
+            if name.startswith("TUNESMITH_"):  # keys are no business of user data's process
+                del environment[name]
+        return LocalHost(command, environment)

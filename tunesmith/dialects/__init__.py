@@ -1,0 +1,5 @@
+"""The APIs that the house speaks, each mounted under its own prefix."""
+
+from tunesmith.dialects import admin, openai
+
+DIALECTS = (openai, admin)

@@ -1,0 +1,48 @@
+"""What the server does by itself: ends the leases of silent workers, removes bytes nobody needs."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.domain.assignments import LEASE_SECONDS
+from tunesmith.http import Foundation
+from tunesmith.services import scheduling
+
+log = structlog.get_logger()
+
+LEASE_CHECK_SECONDS = 5.0
+SWEEP_SECONDS = 3600.0
+SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row that needs them
+
+
+async def grant_grace(foundation: Foundation) -> None:
+    """Nobody could renew while the server was away: let every lease start anew."""
+    async with foundation.writing() as store:
+        expires_at = foundation.house.now() + timedelta(seconds=LEASE_SECONDS)
+        store.queue.extend_all(expires_at)
+
+
+async def end_silent_leases(foundation: Foundation) -> None:
+    """Runs until cancelled."""
+    while True:
+        await asyncio.sleep(LEASE_CHECK_SECONDS)
+        async with foundation.writing() as store:
+            num_lost = await run_in_threadpool(
+                scheduling.requeue_expired, store, foundation.house.now()
+            )
+        if num_lost:
+            log.warning("leases expired", count=num_lost)
+
+
+async def sweep_blobs(foundation: Foundation) -> None:
+    """Runs until cancelled."""
+    while True:
+        async with foundation.reading() as store:
+            in_use = await run_in_threadpool(store.files.blobs_in_use)
+        blobs = foundation.house.blobs
+        removed = await run_in_threadpool(blobs.sweep, in_use, SWEEP_AGE_SECONDS)
+        if removed:
+            log.info("blobs removed", count=removed)
+        await asyncio.sleep(SWEEP_SECONDS)

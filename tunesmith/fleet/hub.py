@@ -1,0 +1,102 @@
+"""Answers from workers: requests and tokens travel over a connection that the worker opened."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import structlog
+
+from tunesmith.domain.assignments import (
+    SampleCancel,
+    SampleOutput,
+    SamplePart,
+    SampleRequest,
+)
+from tunesmith.domain.errors import Unavailable
+
+log = structlog.get_logger()
+
+MAX_REQUESTS_AT_ONCE = 1024  # on one worker; more are turned away
+_LOST = "worker_lost"
+
+
+@dataclass(slots=True)
+class Connection:
+    """One worker: what is still to be sent to it, and who waits for its answers."""
+
+    worker: str
+    outgoing: asyncio.Queue[SampleRequest | SampleCancel] = field(default_factory=asyncio.Queue)
+    waiting: dict[str, asyncio.Queue[SampleOutput]] = field(default_factory=dict)
+    base_models: set[str] = field(default_factory=set)  # asked before, so probably resident
+
+    def deliver(self, output: SampleOutput) -> None:
+        if output.request_id in self.waiting:
+            self.waiting[output.request_id].put_nowait(output)
+
+
+class Hub:
+    """The `Sampler` of the house. All of it runs on the event loop, so nothing needs a lock."""
+
+    def __init__(self, wait_seconds: float = 30.0) -> None:
+        self._connections: dict[str, Connection] = {}
+        self._arrival = asyncio.Event()
+        self._wait_seconds = wait_seconds
+
+    @property
+    def num_workers(self) -> int:
+        return len(self._connections)
+
+    def connect(self, worker: str) -> Connection:
+        """A worker is there; an earlier connection of the same name is dead."""
+        self.disconnect(self._connections.get(worker))
+        connection = Connection(worker)
+        self._connections[worker] = connection
+        self._arrival.set()
+        log.info("worker connected", worker=worker)
+        return connection
+
+    def disconnect(self, connection: Connection | None) -> None:
+        if connection is None or self._connections.get(connection.worker) is not connection:
+            return
+        del self._connections[connection.worker]
+        if not self._connections:
+            self._arrival.clear()
+        for request_id in connection.waiting:
+            lost = SampleOutput(request_id=request_id, part=SamplePart.FAILED, code=_LOST)
+            connection.deliver(lost)
+        log.info("worker disconnected", worker=connection.worker)
+
+    async def sample(self, request: SampleRequest) -> AsyncIterator[SampleOutput]:
+        connection = await self._choose(request.base_model.name)
+        outputs: asyncio.Queue[SampleOutput] = asyncio.Queue()
+        connection.waiting[request.request_id] = outputs
+        connection.outgoing.put_nowait(request)
+        is_ended = False
+        try:
+            while not is_ended:
+                output = await outputs.get()
+                if output.code == _LOST:
+                    is_ended = True
+                    raise Unavailable("The worker that was answering has gone; try again.")
+                is_ended = output.part is not SamplePart.DELTA
+                yield output
+        finally:
+            del connection.waiting[request.request_id]
+            if not is_ended:
+                connection.outgoing.put_nowait(SampleCancel(request_id=request.request_id))
+
+    async def _choose(self, base_model: str) -> Connection:
+        """The least busy worker, and rather one that has the base model resident."""
+        try:
+            await asyncio.wait_for(self._arrival.wait(), self._wait_seconds)
+        except TimeoutError:
+            message = "No worker is connected; start one with `tunesmith worker`."
+            raise Unavailable(message) from None
+        connection = min(
+            self._connections.values(),
+            key=lambda c: (base_model not in c.base_models, len(c.waiting)),
+        )
+        if len(connection.waiting) >= MAX_REQUESTS_AT_ONCE:
+            raise Unavailable("Too many requests are waiting for an answer; try again later.")
+        connection.base_models.add(base_model)
+        return connection

@@ -1,0 +1,153 @@
+"""The worker protocol over HTTP: register, lease, report, fetch, publish; tokens by WebSocket.
+
+Jobs' files travel as blobs, named by their SHA-256. Whoever has a worker's key may read them all.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import TypeAdapter
+from starlette.concurrency import run_in_threadpool
+from starlette.websockets import WebSocketDisconnect
+
+from tunesmith.domain.accounts import Scope
+from tunesmith.domain.assignments import (
+    Assignment,
+    Registration,
+    ReportBatch,
+    SampleCancel,
+    SampleOutput,
+    SampleRequest,
+)
+from tunesmith.domain.errors import InvalidRequest, NotFound, TunesmithError, Unauthenticated
+from tunesmith.fleet.hub import Connection, Hub
+from tunesmith.http import (
+    Foundation,
+    context_dependency,
+    foundation_of,
+    render_errors_with,
+)
+from tunesmith.services import leases, scheduling
+from tunesmith.services.context import Context
+
+PREFIX = "/fleet/v1"
+_OUTGOING: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
+_OUTPUTS = TypeAdapter(list[SampleOutput])
+
+router = APIRouter()
+
+
+def build(foundation: Foundation, hub: Hub) -> FastAPI:
+    app = FastAPI(title="Tunesmith worker protocol", openapi_url=None)
+    app.state.foundation = foundation
+    app.state.hub = hub
+    render_errors_with(app, _render)
+    app.include_router(router)
+    return app
+
+
+def _render(request: Request, error: TunesmithError, status: int) -> Response:
+    body = {"code": error.code, "message": error.message}
+    return JSONResponse(body, status_code=status)
+
+
+def _secret_of(request: Request | WebSocket) -> str:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise Unauthenticated("Send a worker's key as `Authorization: Bearer <key>`.")
+    return secret
+
+
+_writing = context_dependency(_secret_of, writes=True)
+_reading = context_dependency(_secret_of, writes=False)
+
+
+def _worker(ctx: Annotated[Context, Depends(_writing, scope="function")]) -> Context:
+    ctx.require(Scope.WORKER)
+    return ctx
+
+
+def _reading_worker(ctx: Annotated[Context, Depends(_reading, scope="function")]) -> Context:
+    ctx.require(Scope.WORKER)
+    return ctx
+
+
+InWorker = Annotated[Context, Depends(_worker, scope="function")]
+InReadingWorker = Annotated[Context, Depends(_reading_worker, scope="function")]
+
+
+@router.post("/register", status_code=204)
+def register(registration: Registration, ctx: InWorker) -> None:
+    scheduling.register(ctx.store, registration, ctx.now())
+
+
+@router.post("/lease")
+def lease(registration: Registration, ctx: InWorker) -> Assignment | None:
+    return scheduling.lease(ctx.store, registration, ctx.now())
+
+
+@router.post("/jobs/{job_id}/attempts/{attempt}/reports", status_code=204)
+def report(job_id: UUID, attempt: int, batch: ReportBatch, ctx: InWorker) -> None:
+    leases.record(ctx.store, ctx.house.blobs, job_id, attempt, batch, ctx.now())
+
+
+@router.get("/blobs/{sha256}")
+def fetch(sha256: str, ctx: InReadingWorker) -> FileResponse:
+    return FileResponse(ctx.house.blobs.path(sha256), media_type="application/octet-stream")
+
+
+@router.put("/blobs/{sha256}", status_code=204)
+async def publish(sha256: str, request: Request) -> None:
+    """Store bytes; they are kept only if they are what the name says."""
+    foundation = foundation_of(request)
+    async with foundation.as_caller(_secret_of(request), writes=False) as ctx:
+        ctx.require(Scope.WORKER)
+    with foundation.house.blobs.writer() as writer:
+        async for chunk in request.stream():
+            await run_in_threadpool(writer.write, chunk)
+        blob = await run_in_threadpool(writer.commit)
+    if blob.sha256 != sha256:
+        raise InvalidRequest(f"The bytes are {blob.sha256}, not {sha256}; send them again.")
+
+
+@router.get("/base-models/{file}")
+def fetch_weights(name: str, file: str, ctx: InReadingWorker) -> FileResponse:
+    """A file of a base model, for workers that do not see the server's folders."""
+    model = ctx.store.models.find_base(name)
+    if model is None or file not in {weights.name for weights in model.files}:
+        raise NotFound("file", f"{name}/{file}")
+    return FileResponse(Path(model.folder) / file, media_type="application/octet-stream")
+
+
+@router.websocket("/tokens")
+async def tokens(socket: WebSocket, worker: str) -> None:
+    """Requests for answers go out, their tokens come in, until either side leaves."""
+    try:
+        async with socket.app.state.foundation.as_caller(_secret_of(socket), writes=False) as ctx:
+            ctx.require(Scope.WORKER)
+    except TunesmithError as error:
+        await socket.close(code=4401, reason=error.message[:120])
+        return
+    await socket.accept()
+    hub: Hub = socket.app.state.hub
+    connection = hub.connect(worker)
+    sender = asyncio.create_task(_send_requests(socket, connection))
+    try:
+        while True:
+            for output in _OUTPUTS.validate_json(await socket.receive_text()):
+                connection.deliver(output)
+    except WebSocketDisconnect:
+        pass
+    finally:
+        sender.cancel()
+        hub.disconnect(connection)
+
+
+async def _send_requests(socket: WebSocket, connection: Connection) -> None:
+    while True:
+        message = await connection.outgoing.get()
+        await socket.send_text(_OUTGOING.dump_json(message).decode())

@@ -1,0 +1,236 @@
+"""What dialects share: unit of work, status table, validation errors, request ids."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tunesmith.domain import errors
+from tunesmith.services import accounts
+from tunesmith.services.context import Context, House
+from tunesmith.store.database import Database, Store
+
+log = structlog.get_logger()
+
+MAX_JSON_BYTES = 32 * 1024 * 1024
+
+_STATUS: dict[type[errors.TunesmithError], int] = {
+    errors.InvalidRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.PermissionDenied: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.QuotaExceeded: 429,
+    errors.Unavailable: 503,
+}
+
+Render = Callable[[Request, errors.TunesmithError, int], Response]
+SecretOf = Callable[[Request], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What every mounted app stands on.
+
+    A writer waits for `write_gate` on the event loop: were it to wait for the database's lock in a
+    thread, forty waiting writers would leave the one that holds it no thread to finish in.
+    """
+
+    database: Database
+    house: House
+    write_gate: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Store]:
+        """One transaction that changes something; committed when the block ends."""
+        async with self.write_gate, _in_threads(self.database.write) as store:
+            yield store
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Store]:
+        async with _in_threads(self.database.read) as store:
+            yield store
+
+    @asynccontextmanager
+    async def as_caller(self, secret: str, *, writes: bool) -> AsyncIterator[Context]:
+        """A transaction in the name of the caller that `secret` belongs to."""
+        async with self.writing() if writes else self.reading() as store:
+            now = self.house.now()
+            organization, key = await run_in_threadpool(accounts.authenticate, store, secret, now)
+            yield Context(store=store, house=self.house, organization=organization, key=key)
+
+
+@asynccontextmanager
+async def _in_threads(transaction: Callable[[], Any]) -> AsyncIterator[Store]:
+    """A blocking context manager entered and left outside the event loop."""
+    manager = transaction()
+    store: Store = await run_in_threadpool(manager.__enter__)
+    try:
+        yield store
+    except BaseException as error:
+        await run_in_threadpool(manager.__exit__, type(error), error, error.__traceback__)
+        raise
+    else:
+        await run_in_threadpool(manager.__exit__, None, None, None)
+
+
+def foundation_of(request: Request) -> Foundation:
+    foundation: Foundation = request.app.state.foundation
+    return foundation
+
+
+def context_dependency(
+    secret_of: SecretOf, *, writes: bool
+) -> Callable[[Request], AsyncIterator[Context]]:
+    """For `Depends(..., scope="function")`: committed before the answer leaves.
+
+    FastAPI's default would run the commit after the response, and a failed one would still be 200.
+    """
+
+    async def in_context(request: Request) -> AsyncIterator[Context]:
+        secret = secret_of(request)
+        async with foundation_of(request).as_caller(secret, writes=writes) as ctx:
+            yield ctx
+
+    return in_context
+
+
+def status_of(error: errors.TunesmithError) -> int:
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            return _STATUS[kind]
+    return 500
+
+
+def render_errors_with(app: FastAPI, render: Render) -> None:
+    """Let a dialect answer every error in its own form; it only ever sees `TunesmithError`s."""
+
+    def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.TunesmithError)
+        return render(request, error, status_of(error))
+
+    def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return ours(request, _from_validation(error))
+
+    def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return render(request, _from_framework(request, error), error.status_code)
+
+    def unexpected(request: Request, error: Exception) -> Response:
+        log.exception("request failed", path=request.url.path, request_id=request_id_of(request))
+        hidden = errors.TunesmithError(
+            "The server had an error while processing your request; "
+            f"its log has more under {request_id_of(request)}.",
+            code="server_error",
+        )
+        return render(request, hidden, 500)
+
+    app.add_exception_handler(errors.TunesmithError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _from_validation(error: RequestValidationError) -> errors.InvalidRequest:
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return errors.InvalidRequest(
+            "The body is not valid JSON; send a JSON object with Content-Type: application/json."
+        )
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    message = first["msg"].removeprefix("Value error, ")
+    param = ".".join(place) or None
+    return errors.InvalidRequest(f"{param or 'The body'}: {message}.", param=param)
+
+
+def _from_framework(request: Request, error: HTTPException) -> errors.TunesmithError:
+    if error.status_code == 404:
+        return errors.TunesmithError(
+            f"Unknown request URL: {request.method} {request.url.path}.", code="unknown_url"
+        )
+    if error.status_code == 405:
+        return errors.TunesmithError(
+            f"Not allowed to {request.method} on {request.url.path}.", code="method_not_allowed"
+        )
+    return errors.TunesmithError(f"{error.detail}.", code="invalid_request")
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("tunesmith.request_id", "req_unknown"))
+
+
+class RequestIds:
+    """Pure ASGI: gives each request an id, says it in every answer and in one line of the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{uuid4().hex}"
+        scope["tunesmith.request_id"] = request_id
+        started = asyncio.get_running_loop().time()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seconds = asyncio.get_running_loop().time() - started
+                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                message = {**message, "headers": headers}
+                if log.is_enabled_for(logging.INFO):
+                    log.info(
+                        "request",
+                        method=scope["method"],
+                        path=scope["path"],
+                        status=message["status"],
+                        ms=round(seconds * 1000, 1),
+                        request_id=request_id,
+                    )
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class JsonLimit:
+    """Pure ASGI: refuses JSON bodies that nobody would send in good faith.
+
+    Uploads are streams of another content type, and bounded where they are read.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_JSON_BYTES) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_stream(scope):
+            await self._app(scope, receive, send)
+            return
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise errors.TooLarge(f"The body is larger than {self._max_bytes:,} bytes.")
+            return message
+
+        await self._app(scope, bounded, send)
+
+
+def _is_stream(scope: Scope) -> bool:
+    content_type: bytes = dict(scope["headers"]).get(b"content-type", b"")
+    return content_type.startswith((b"multipart/form-data", b"application/octet-stream"))

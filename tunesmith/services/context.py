@@ -1,0 +1,46 @@
+"""Who asks, and what is at hand to answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from tunesmith.domain.accounts import Key, Organization, Scope
+from tunesmith.domain.errors import PermissionDenied
+from tunesmith.services.ports import Sampler
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.database import Store
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What every request finds: made once at start-up."""
+
+    blobs: Blobs
+    sampler: Sampler
+    now: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One caller inside one transaction."""
+
+    store: Store
+    house: House
+    organization: Organization
+    key: Key
+
+    @property
+    def owner(self) -> UUID:
+        return self.organization.id
+
+    def now(self) -> datetime:
+        return self.house.now()
+
+    def require(self, scope: Scope) -> None:
+        if not self.key.allows(scope):
+            raise PermissionDenied(
+                f"This key lacks the scope {scope.value!r}; use a key that has it."
+            )

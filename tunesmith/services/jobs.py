@@ -1,0 +1,123 @@
+"""Fine-tuning jobs as their owners see them."""
+
+import secrets
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from tunesmith.domain.accounts import Scope
+from tunesmith.domain.errors import InvalidRequest
+from tunesmith.domain.events import Event, EventKind, Level
+from tunesmith.domain.files import FilePurpose
+from tunesmith.domain.jobs import Checkpoint, Job, JobStatus, NewJob, PinnedFile, Task
+from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.services.context import Context
+from tunesmith.store.database import Store
+
+MAX_SEED = 2**31 - 1
+MAX_SUFFIX_LENGTH = 64
+
+
+def create(ctx: Context, new: NewJob) -> Job:
+    """Queue a job on data that the caller owns; the data is judged later, by a worker."""
+    ctx.require(Scope.JOBS_WRITE)
+    model = ctx.store.models.find_base(new.base_model)
+    if model is None:
+        raise InvalidRequest(
+            f"The model {new.base_model!r} is not available for fine-tuning; "
+            f"available: {', '.join(m.name for m in ctx.store.models.list_bases())}.",
+            param="model",
+            code="model_not_available",
+        )
+    _check_limits(new)
+    now = ctx.now()
+    job = Job(
+        id=uuid4(),
+        organization_id=ctx.owner,
+        base_model=model.name,
+        training_file=_pin(ctx, new.training_file_id, "training_file"),
+        validation_file=(
+            _pin(ctx, new.validation_file_id, "validation_file") if new.validation_file_id else None
+        ),
+        hyperparameters=new.hyperparameters,
+        seed=secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
+        suffix=new.suffix,
+        metadata=new.metadata,
+        status=JobStatus.VALIDATING,
+        attempt=0,
+        created_at=now,
+    )
+    ctx.store.jobs.add(job)
+    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    tell(ctx.store, job, EventKind.CREATED, now=now)
+    tell(ctx.store, job, EventKind.VALIDATING, now=now)
+    return job
+
+
+def get(ctx: Context, job_id: UUID) -> Job:
+    ctx.require(Scope.JOBS_READ)
+    return ctx.store.jobs.get(job_id, ctx.owner)
+
+
+def list_(ctx: Context, request: PageRequest, metadata: dict[str, str]) -> Page[Job]:
+    ctx.require(Scope.JOBS_READ)
+    return ctx.store.jobs.list_page(ctx.owner, request, metadata)
+
+
+def stop(ctx: Context, job_id: UUID) -> Job:
+    """End a job for good. Its worker learns of it when it next reports; checkpoints are kept."""
+    ctx.require(Scope.JOBS_WRITE)
+    job = ctx.store.jobs.get(job_id, ctx.owner)
+    now = ctx.now()
+    stopped = job.stopped(now)
+    ctx.store.jobs.replace(job, stopped)
+    ctx.store.queue.remove(job.id)
+    tell(ctx.store, job, EventKind.STOPPED, now=now)
+    return stopped
+
+
+def list_events(ctx: Context, job_id: UUID, request: PageRequest) -> tuple[Job, Page[Event]]:
+    job = get(ctx, job_id)
+    return job, ctx.store.events.list_page(job.id, request)
+
+
+def list_checkpoints(
+    ctx: Context, job_id: UUID, request: PageRequest
+) -> tuple[Job, Page[Checkpoint]]:
+    job = get(ctx, job_id)
+    return job, ctx.store.jobs.list_checkpoints(job.id, request)
+
+
+def tell(
+    store: Store,
+    job: Job,
+    kind: EventKind,
+    *,
+    now: datetime,
+    level: Level = Level.INFO,
+    **data: Any,
+) -> None:
+    """Add to what happened to a job."""
+    store.events.add(
+        Event(id=uuid4(), job_id=job.id, created_at=now, kind=kind, level=level, data=data)
+    )
+
+
+def _pin(ctx: Context, file_id: UUID, param: str) -> PinnedFile:
+    file = ctx.store.files.get(file_id, ctx.owner)
+    if file.purpose is not FilePurpose.TRAINING:
+        raise InvalidRequest(
+            f"The file was uploaded with another purpose ({file.purpose.value}); "
+            "upload it again for fine-tuning.",
+            param=param,
+        )
+    return PinnedFile(file_id=file.id, blob=file.blob)
+
+
+def _check_limits(new: NewJob) -> None:
+    if new.seed is not None and not 0 <= new.seed <= MAX_SEED:
+        raise InvalidRequest(f"seed must be between 0 and {MAX_SEED}.", param="seed")
+    if new.suffix is not None and not 1 <= len(new.suffix) <= MAX_SUFFIX_LENGTH:
+        raise InvalidRequest(
+            f"suffix must have 1 to {MAX_SUFFIX_LENGTH} characters.", param="suffix"
+        )

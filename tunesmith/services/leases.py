@@ -1,0 +1,243 @@
+"""What workers report about the jobs that they hold, fenced by (job, attempt)."""
+
+import csv
+import io
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+from uuid import UUID, uuid4
+
+from tunesmith.domain.assignments import (
+    LEASE_SECONDS,
+    AttemptLost,
+    AttemptReleased,
+    CheckpointPublished,
+    Report,
+    ReportBatch,
+    StepReported,
+    TrainingFailed,
+    TrainingFinished,
+    TrainingStarted,
+    Validated,
+)
+from tunesmith.domain.errors import InvalidRequest, StaleAttempt
+from tunesmith.domain.events import Event, EventKind, Level
+from tunesmith.domain.files import Artifact, File, FilePurpose
+from tunesmith.domain.jobs import Checkpoint, Job, Task
+from tunesmith.domain.models import TunedModel, new_short_id
+from tunesmith.services import scheduling
+from tunesmith.services.jobs import tell
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.database import Store
+from tunesmith.store.queue import Lease
+
+KEPT_CHECKPOINTS = 3
+_STATE_OF_TRAINING = ("optimizer.safetensors", "state.json", "manifest.json")
+
+
+def record(
+    store: Store, blobs: Blobs, job_id: UUID, attempt: int, batch: ReportBatch, now: datetime
+) -> None:
+    """Store a batch and renew its lease; raises `StaleAttempt` where the lease is over.
+
+    A batch that was stored before is passed over, so that it may be sent again.
+    """
+    expires_at = now + timedelta(seconds=LEASE_SECONDS)
+    lease = store.queue.renew(job_id, attempt, expires_at)
+    if lease is None:
+        raise StaleAttempt(f"Attempt {attempt} of job {job_id} is over.")
+    if batch.sequence <= lease.batches_stored:
+        return
+    store.queue.batch_stored(job_id, batch.sequence)
+    for report in batch.reports:
+        _record_one(store, blobs, lease, report, now)
+
+
+def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: datetime) -> None:
+    job = store.jobs.get_for_worker(lease.job_id)
+    match report:
+        case Validated():
+            _validated(store, job, report, now)
+        case TrainingStarted():
+            _started(store, job, report, now)
+        case StepReported():
+            _step(store, job, report, now)
+        case CheckpointPublished():
+            _checkpoint(store, blobs, job, report, now)
+        case TrainingFinished():
+            _finished(store, blobs, job, report, now)
+        case TrainingFailed():
+            scheduling.end_as_failed(store, job, report.failure, now)
+        case AttemptLost():
+            scheduling.lose(store, lease, report.reason, now)
+        case AttemptReleased():
+            scheduling.release(store, lease, now)
+        case _:
+            assert_never(report)
+
+
+def _validated(store: Store, job: Job, report: Validated, now: datetime) -> None:
+    resolved = job.hyperparameters.resolved(report.num_examples)
+    store.jobs.replace(job, job.validated(resolved))
+    store.queue.put_back(job.id, Task.TRAIN, now, losses=0)
+    tell(store, job, EventKind.VALIDATED, now=now, num_examples=report.num_examples)
+
+
+def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> None:
+    kind = EventKind.RESUMED if report.step else EventKind.STARTED
+    tell(store, job, kind, now=now, step=report.step, total_steps=report.total_steps)
+    if report.num_truncated_examples:
+        tell(
+            store,
+            job,
+            EventKind.NOTE,
+            now=now,
+            level=Level.WARNING,
+            message=f"{report.num_truncated_examples} of {report.num_examples} examples are longer "
+            "than the model's context and were cut at the end.",
+        )
+    for note in report.notes:
+        tell(store, job, EventKind.NOTE, now=now, message=note)
+
+
+def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
+    metrics = {name: value for name, value in asdict(report.metrics).items() if value is not None}
+    store.events.add(
+        Event(
+            id=uuid4(),
+            job_id=job.id,
+            created_at=now,
+            kind=EventKind.STEP,
+            step=report.metrics.step,
+            data=metrics,
+        )
+    )
+    if report.remaining_seconds is not None:
+        finish = now + timedelta(seconds=report.remaining_seconds)
+        store.jobs.replace(job, replace(job, estimated_finish_at=finish))
+
+
+def _checkpoint(
+    store: Store, blobs: Blobs, job: Job, report: CheckpointPublished, now: datetime
+) -> None:
+    """Keep the newest to go on from, and the last three epochs' to answer."""
+    _require_stored(blobs, report.artifacts)
+    metrics = store.events.metrics_of_step(job.id, report.step) or {}
+    model = None
+    if report.epoch is not None and report.step != metrics.get("total_steps"):
+        model = _add_model(store, job, report.artifacts, report.step, now)
+    store.jobs.add_checkpoint(
+        Checkpoint(
+            id=uuid4(),
+            job_id=job.id,
+            step=report.step,
+            epoch=report.epoch,
+            artifacts=report.artifacts,
+            tuned_model_short_id=model.short_id if model else None,
+            metrics=metrics,
+            created_at=now,
+        )
+    )
+    store.queue.progress_made(job.id)
+    if model is not None:
+        tell(
+            store,
+            job,
+            EventKind.CHECKPOINT,
+            now=now,
+            at_step=report.step,
+            tuned_model_short_id=model.short_id,
+        )
+    _retire_checkpoints(store, job)
+
+
+def _retire_checkpoints(store: Store, job: Job) -> None:
+    checkpoints = store.jobs.all_checkpoints(job.id)
+    answering = [c for c in checkpoints if c.epoch is not None]
+    kept = {c.id for c in (*checkpoints[-1:], *answering[-KEPT_CHECKPOINTS:])}
+    for checkpoint in checkpoints:
+        if checkpoint.id in kept:
+            continue
+        store.jobs.delete_checkpoint(checkpoint.id)
+        if checkpoint.tuned_model_short_id is not None:
+            model = store.models.find_tuned(checkpoint.tuned_model_short_id, job.organization_id)
+            if model is not None:
+                store.models.delete_tuned(model.id)
+
+
+def _finished(
+    store: Store, blobs: Blobs, job: Job, report: TrainingFinished, now: datetime
+) -> None:
+    """Everything that a finished job has is there in the transaction that calls it finished."""
+    _require_stored(blobs, report.artifacts)
+    model = _add_model(store, job, report.artifacts, None, now)
+    for checkpoint in store.jobs.all_checkpoints(job.id):
+        if checkpoint.step == report.step:
+            last = replace(checkpoint, tuned_model_short_id=model.short_id)
+            store.jobs.add_checkpoint(last)
+    results = _add_results(store, blobs, job, now)
+    store.jobs.replace(
+        job,
+        job.succeeded(
+            tuned_model_short_id=model.short_id,
+            results_file_id=results.id,
+            trained_tokens=report.trained_tokens,
+            now=now,
+        ),
+    )
+    store.queue.remove(job.id)
+    short_id = model.short_id
+    tell(store, job, EventKind.MODEL_CREATED, now=now, tuned_model_short_id=short_id)
+    tell(store, job, EventKind.SUCCEEDED, now=now)
+
+
+def _add_model(
+    store: Store, job: Job, artifacts: tuple[Artifact, ...], step: int | None, now: datetime
+) -> TunedModel:
+    organization = store.accounts.get_organization(job.organization_id)
+    model = TunedModel(
+        id=uuid4(),
+        short_id=new_short_id(),
+        organization_id=organization.id,
+        organization_slug=organization.slug,
+        job_id=job.id,
+        base_model=job.base_model,
+        suffix=job.suffix,
+        step=step,
+        artifacts=tuple(a for a in artifacts if a.name not in _STATE_OF_TRAINING),
+        created_at=now,
+    )
+    store.models.add_tuned(model)
+    return model
+
+
+def _add_results(store: Store, blobs: Blobs, job: Job, now: datetime) -> File:
+    """A table of the metrics, one row a step."""
+    columns = {
+        "step": "step",
+        "train_loss": "train_loss",
+        "train_accuracy": "train_token_accuracy",
+        "valid_loss": "validation_loss",
+        "valid_mean_token_accuracy": "validation_token_accuracy",
+    }
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    for metrics in store.events.list_metrics(job.id):
+        writer.writerow(metrics.get(key, "") for key in columns.values())
+    file = File(
+        id=uuid4(),
+        organization_id=job.organization_id,
+        filename="step_metrics.csv",
+        purpose=FilePurpose.RESULTS,
+        blob=blobs.put(table.getvalue().encode()),
+        created_at=now,
+    )
+    store.files.add(file)
+    return file
+
+
+def _require_stored(blobs: Blobs, artifacts: tuple[Artifact, ...]) -> None:
+    for artifact in artifacts:
+        if not blobs.has(artifact.blob.sha256):
+            raise InvalidRequest(f"The bytes of {artifact.name!r} have not been uploaded.")

@@ -1,0 +1,56 @@
+"""Base models and tuned models."""
+
+from pathlib import Path
+
+from tunesmith.domain.accounts import Scope
+from tunesmith.domain.catalog import BaseModel
+from tunesmith.domain.errors import Conflict, NotFound
+from tunesmith.domain.files import Artifact
+from tunesmith.domain.models import TunedModel
+from tunesmith.services.context import Context
+
+
+def find_base(ctx: Context, name: str) -> BaseModel | None:
+    return ctx.store.models.find_base(name)
+
+
+def list_bases(ctx: Context) -> tuple[BaseModel, ...]:
+    return ctx.store.models.list_bases()
+
+
+def add_base(ctx: Context, model: BaseModel) -> None:
+    """Offer a base model, or change the one of that name."""
+    ctx.require(Scope.ADMIN)
+    for name in (model.name, *model.aliases):
+        other = ctx.store.models.find_base(name)
+        if other is not None and other.name != model.name:
+            raise Conflict(f"{name!r} already names the base model {other.name!r}.", param="name")
+    ctx.store.models.put_base(model)
+
+
+def delete_base(ctx: Context, name: str) -> None:
+    """Take a base model out of the catalogue; its weights stay where they are."""
+    ctx.require(Scope.ADMIN)
+    if not ctx.store.models.delete_base(name):
+        raise NotFound("base model", name)
+
+
+def find_tuned(ctx: Context, short_id: str) -> TunedModel | None:
+    return ctx.store.models.find_tuned(short_id, ctx.owner)
+
+
+def list_tuned(ctx: Context) -> tuple[TunedModel, ...]:
+    return ctx.store.models.list_tuned(ctx.owner)
+
+
+def delete_tuned(ctx: Context, model: TunedModel) -> None:
+    ctx.require(Scope.JOBS_WRITE)
+    ctx.store.models.delete_tuned(model.id)
+
+
+def file_of(ctx: Context, model: TunedModel, name: str) -> tuple[Artifact, Path]:
+    """One of a tuned model's files, and where its bytes lie."""
+    for artifact in model.artifacts:
+        if artifact.name == name:
+            return artifact, ctx.house.blobs.path(artifact.blob.sha256)
+    raise NotFound("file", name)

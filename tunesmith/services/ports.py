@@ -1,0 +1,17 @@
+"""What the services need from the outside."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from tunesmith.domain.assignments import SampleOutput, SampleRequest
+
+
+class Sampler(Protocol):
+    """Where tokens come from."""
+
+    def sample(self, request: SampleRequest) -> AsyncIterator[SampleOutput]:
+        """Pieces of the answer as they come, a `DONE` or `FAILED` part last.
+
+        Closing the iterator early cancels the request. Raises `Unavailable` where nobody answers.
+        """
+        ...

@@ -1,0 +1,56 @@
+"""The settings: read once at start-up from the environment, then passed down as plain values."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable `TUNESMITH_<NAME>`; command-line switches win."""
+
+    model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address that the server listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the server listens on.")
+    data_dir: Path = Field(Path("data"), description="Folder for the database and all files.")
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL; by default SQLite in the data folder."
+    )
+    admin_key: SecretStr | None = Field(
+        None, description="The first key, with every scope; by default made and printed once."
+    )
+    max_upload_bytes: int = Field(
+        512 * 1024 * 1024, gt=0, description="Largest file that may be uploaded."
+    )
+    results_as_base64: bool = Field(
+        True,
+        description="Serve a job's result file base64-encoded over the OpenAI API, as the original "
+        "does.",
+    )
+    log_level: str = Field("warning", description="debug, info, warning or error.")
+    server_url: str = Field(
+        "http://127.0.0.1:8000", description="Server that workers and commands talk to."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="Key with which workers and commands talk to the server."
+    )
+    worker_name: str | None = Field(
+        None, description="Stable, unique name of a worker; by default the machine's name."
+    )
+    work_dir: Path | None = Field(
+        None, description="A worker's scratch folder; by default in the user's cache folder."
+    )
+    max_hosts: int = Field(
+        1, ge=1, description="How many base models a worker keeps resident at once."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or mps: where hosts compute.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a host; by default all cores."
+    )
+    checkpoint_seconds: float = Field(
+        60.0, gt=0, description="Longest stretch of training that a kill can cost."
+    )
+    max_offline_seconds: float = Field(
+        1800.0, gt=0, description="How long a worker trains on while the server is away."
+    )

@@ -1,0 +1,119 @@
+"""File and checkpoint bytes in a folder, each named by its SHA-256.
+
+A blob is written aside, fsynced and renamed, so that whatever carries the name is whole.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from tunesmith.domain.errors import NotFound, TooLarge
+from tunesmith.domain.files import Blob
+
+_READ_BYTES = 1024 * 1024
+
+
+class BlobWriter:
+    """Takes bytes as they come; nothing is visible until `commit`."""
+
+    def __init__(self, folder: Path, place: Callable[[str], Path], max_bytes: int | None) -> None:
+        self._path = folder / uuid4().hex
+        self._file: BinaryIO = self._path.open("xb")
+        self._place = place
+        self._max_bytes = max_bytes
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, chunk: bytes) -> None:
+        self.size_bytes += len(chunk)
+        if self._max_bytes is not None and self.size_bytes > self._max_bytes:
+            raise TooLarge(f"The file is larger than the limit of {self._max_bytes:,} bytes.")
+        self._digest.update(chunk)
+        self._file.write(chunk)
+
+    def commit(self) -> Blob:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        sha256 = self._digest.hexdigest()
+        target = self._place(sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._path.replace(target)  # also renews the time of bytes that were there already
+        _fsync_folder(target.parent)
+        return Blob(sha256=sha256, size_bytes=self.size_bytes)
+
+    def abort(self) -> None:
+        """Forget what was written; harmless after `commit`."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Blobs:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._incoming = folder / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def writer(self, max_bytes: int | None = None) -> Iterator[BlobWriter]:
+        """A writer that is aborted unless it was committed."""
+        writer = BlobWriter(self._incoming, self._place, max_bytes)
+        try:
+            yield writer
+        finally:
+            writer.abort()
+
+    def put(self, content: bytes) -> Blob:
+        with self.writer() as writer:
+            writer.write(content)
+            return writer.commit()
+
+    def has(self, sha256: str) -> bool:
+        return self._place(sha256).is_file()
+
+    def path(self, sha256: str) -> Path:
+        """Where the bytes lie; raises `NotFound`."""
+        path = self._place(sha256)
+        if not path.is_file():
+            raise NotFound("blob", sha256)
+        return path
+
+    def lines(self, sha256: str) -> Iterator[bytes]:
+        with self.path(sha256).open("rb") as file:
+            yield from file
+
+    def sweep(self, in_use: set[str], older_than_seconds: float) -> int:
+        """Remove what nobody needs; returns how many. Young ones may be about to be needed."""
+        horizon = time.time() - older_than_seconds
+        removed = 0
+        for path in self._folder.glob("*/*"):
+            if path.name not in in_use and path.stat().st_mtime < horizon:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+    def _place(self, sha256: str) -> Path:
+        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+            raise NotFound("blob", sha256[:80])
+        return self._folder / sha256[:2] / sha256
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+"""Opening the database, bringing its schema up to date, and transactions.
+
+SQLite belongs to one server process. Writers take a lock before they begin, so none of them ever
+waits inside SQLite, and a commit is on disk (`synchronous=FULL`) before it is answered.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from tunesmith.store.accounts import Accounts
+from tunesmith.store.events import Events
+from tunesmith.store.files import Files
+from tunesmith.store.jobs import Jobs
+from tunesmith.store.models import Models
+from tunesmith.store.queue import Queue
+
+_WRITES = "tunesmith_writes"
+
+
+class Store:
+    """All tables as seen by one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.accounts = Accounts(connection)
+        self.files = Files(connection)
+        self.jobs = Jobs(connection)
+        self.queue = Queue(connection)
+        self.events = Events(connection)
+        self.models = Models(connection)
+
+
+class Database:
+    """`url` is SQLAlchemy's, such as `sqlite:////srv/tunesmith/tunesmith.db`."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url)
+        self._write_lock: Any = nullcontext()
+        if self._engine.dialect.name == "sqlite":
+            self._write_lock = threading.Lock()
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+
+    def upgrade(self) -> None:
+        """Apply the migrations that this database has not seen."""
+        config = Config()
+        config.set_main_option("script_location", "tunesmith:store/migrations")
+        config.set_main_option("path_separator", "os")
+        with self._write_lock, self._writing_connection() as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def write(self) -> Iterator[Store]:
+        """A transaction that changes something: committed at the end, rolled back on an error."""
+        with self._write_lock, self._writing_connection() as connection, connection.begin():
+            yield Store(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Store]:
+        """A consistent view that waits for no writer."""
+        with self._engine.connect() as connection, connection.begin():
+            yield Store(connection)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _writing_connection(self) -> sa.Connection:
+        return self._engine.connect().execution_options(**{_WRITES: True})
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A deferred transaction that turns to writing fails as busy, whatever the timeout.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

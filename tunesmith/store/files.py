@@ -1,0 +1,70 @@
+"""Files that organizations uploaded or were given."""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tunesmith.domain.errors import NotFound
+from tunesmith.domain.files import Blob, File, FilePurpose
+from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.store.rows import Row, select_page
+from tunesmith.store.tables import checkpoints, files, jobs, tuned_models
+
+
+class Files:
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, file: File) -> None:
+        self._connection.execute(
+            sa.insert(files).values(
+                id=file.id,
+                organization_id=file.organization_id,
+                filename=file.filename,
+                purpose=file.purpose,
+                sha256=file.blob.sha256,
+                size_bytes=file.blob.size_bytes,
+                created_at=file.created_at,
+            )
+        )
+
+    def get(self, file_id: UUID, owner: UUID) -> File:
+        query = sa.select(files).where(files.c.id == file_id, files.c.organization_id == owner)
+        row = self._connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise NotFound("file", str(file_id))
+        return _file(row)
+
+    def list_page(
+        self, owner: UUID, request: PageRequest, purpose: FilePurpose | None = None
+    ) -> Page[File]:
+        where = files.c.organization_id == owner
+        if purpose is not None:
+            where = sa.and_(where, files.c.purpose == purpose)
+        return select_page(self._connection, files, where, request, _file)
+
+    def delete(self, file_id: UUID, owner: UUID) -> None:
+        where = (files.c.id == file_id, files.c.organization_id == owner)
+        if self._connection.execute(sa.delete(files).where(*where)).rowcount == 0:
+            raise NotFound("file", str(file_id))
+
+    def blobs_in_use(self) -> set[str]:
+        """The SHA-256 of all bytes that a file, a job, a checkpoint or a model still needs."""
+        in_use = set(self._connection.scalars(sa.select(files.c.sha256)))
+        for column in (jobs.c.training_sha256, jobs.c.validation_sha256):
+            in_use.update(self._connection.scalars(sa.select(column).where(column.is_not(None))))
+        for column in (checkpoints.c.artifacts, tuned_models.c.artifacts):
+            for artifacts in self._connection.scalars(sa.select(column)):
+                in_use.update(artifact["blob"]["sha256"] for artifact in artifacts)
+        return in_use
+
+
+def _file(row: Row) -> File:
+    return File(
+        id=row["id"],
+        organization_id=row["organization_id"],
+        filename=row["filename"],
+        purpose=FilePurpose(row["purpose"]),
+        blob=Blob(sha256=row["sha256"], size_bytes=row["size_bytes"]),
+        created_at=row["created_at"],
+    )

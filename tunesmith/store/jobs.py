@@ -1,0 +1,166 @@
+"""Jobs and their checkpoints. A change is written only where the status is the expected one."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from tunesmith.domain.errors import Conflict, NotFound
+from tunesmith.domain.files import Artifact, Blob
+from tunesmith.domain.hyperparameters import Hyperparameters
+from tunesmith.domain.jobs import Checkpoint, Failure, Job, JobStatus, PinnedFile
+from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.store.rows import Row, plain, select_page
+from tunesmith.store.tables import checkpoints, jobs
+
+_HYPERPARAMETERS = TypeAdapter(Hyperparameters)
+_FAILURE = TypeAdapter(Failure | None)
+_ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
+
+
+class Jobs:
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, job: Job) -> None:
+        self._connection.execute(sa.insert(jobs).values(**_columns(job)))
+
+    def get(self, job_id: UUID, owner: UUID) -> Job:
+        return self._get(job_id, jobs.c.organization_id == owner)
+
+    def get_for_worker(self, job_id: UUID) -> Job:
+        """Whoever owns it: for reports, which the lease has already been checked for."""
+        return self._get(job_id, sa.true())
+
+    def list_page(
+        self, owner: UUID, request: PageRequest, metadata: dict[str, str] | None = None
+    ) -> Page[Job]:
+        """`metadata` keeps the jobs that carry all of its pairs."""
+        where: sa.ColumnElement[bool] = jobs.c.organization_id == owner
+        for key, value in (metadata or {}).items():
+            where = sa.and_(where, jobs.c.metadata[key].as_string() == value)
+        return select_page(self._connection, jobs, where, request, _job)
+
+    def replace(self, before: Job, after: Job) -> None:
+        """Write `after` if the row still has the status and attempt of `before`."""
+        where = (
+            jobs.c.id == before.id,
+            jobs.c.status == before.status,
+            jobs.c.attempt == before.attempt,
+        )
+        changed = self._connection.execute(sa.update(jobs).where(*where).values(**_columns(after)))
+        if changed.rowcount == 0:
+            raise Conflict("The job has changed in the meantime; read it again.")
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """An attempt that went over the same step again replaces what was there."""
+        where = (checkpoints.c.job_id == checkpoint.job_id, checkpoints.c.step == checkpoint.step)
+        self._connection.execute(sa.delete(checkpoints).where(*where))
+        self._connection.execute(
+            sa.insert(checkpoints).values(
+                id=checkpoint.id,
+                job_id=checkpoint.job_id,
+                step=checkpoint.step,
+                epoch=checkpoint.epoch,
+                artifacts=plain(_ARTIFACTS, checkpoint.artifacts),
+                tuned_model_short_id=checkpoint.tuned_model_short_id,
+                metrics=checkpoint.metrics,
+                created_at=checkpoint.created_at,
+            )
+        )
+
+    def delete_checkpoint(self, checkpoint_id: UUID) -> None:
+        self._connection.execute(sa.delete(checkpoints).where(checkpoints.c.id == checkpoint_id))
+
+    def all_checkpoints(self, job_id: UUID) -> tuple[Checkpoint, ...]:
+        """Those to go on from and those that answer, by step."""
+        query = (
+            sa.select(checkpoints)
+            .where(checkpoints.c.job_id == job_id)
+            .order_by(checkpoints.c.step)
+        )
+        return tuple(_checkpoint(row) for row in self._connection.execute(query).mappings())
+
+    def list_checkpoints(self, job_id: UUID, request: PageRequest) -> Page[Checkpoint]:
+        """Those that answer by name."""
+        where = sa.and_(
+            checkpoints.c.job_id == job_id, checkpoints.c.tuned_model_short_id.is_not(None)
+        )
+        return select_page(self._connection, checkpoints, where, request, _checkpoint)
+
+    def _get(self, job_id: UUID, where: sa.ColumnElement[bool]) -> Job:
+        query = sa.select(jobs).where(jobs.c.id == job_id, where)
+        row = self._connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise NotFound("job", str(job_id))
+        return _job(row)
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    validation = job.validation_file
+    return {
+        "id": job.id,
+        "organization_id": job.organization_id,
+        "base_model": job.base_model,
+        "training_file_id": job.training_file.file_id,
+        "training_sha256": job.training_file.blob.sha256,
+        "training_bytes": job.training_file.blob.size_bytes,
+        "validation_file_id": None if validation is None else validation.file_id,
+        "validation_sha256": None if validation is None else validation.blob.sha256,
+        "validation_bytes": None if validation is None else validation.blob.size_bytes,
+        "hyperparameters": plain(_HYPERPARAMETERS, job.hyperparameters),
+        "seed": job.seed,
+        "suffix": job.suffix,
+        "metadata": job.metadata,
+        "status": job.status,
+        "attempt": job.attempt,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "estimated_finish_at": job.estimated_finish_at,
+        "trained_tokens": job.trained_tokens,
+        "failure": plain(_FAILURE, job.failure),
+        "tuned_model_short_id": job.tuned_model_short_id,
+        "results_file_id": job.results_file_id,
+    }
+
+
+def _job(row: Row) -> Job:
+    return Job(
+        id=row["id"],
+        organization_id=row["organization_id"],
+        base_model=row["base_model"],
+        training_file=_pinned(row, "training"),
+        validation_file=_pinned(row, "validation") if row["validation_file_id"] else None,
+        hyperparameters=_HYPERPARAMETERS.validate_python(row["hyperparameters"]),
+        seed=row["seed"],
+        suffix=row["suffix"],
+        metadata=row["metadata"],
+        status=JobStatus(row["status"]),
+        attempt=row["attempt"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+        estimated_finish_at=row["estimated_finish_at"],
+        trained_tokens=row["trained_tokens"],
+        failure=_FAILURE.validate_python(row["failure"]),
+        tuned_model_short_id=row["tuned_model_short_id"],
+        results_file_id=row["results_file_id"],
+    )
+
+
+def _pinned(row: Row, which: str) -> PinnedFile:
+    blob = Blob(sha256=row[f"{which}_sha256"], size_bytes=row[f"{which}_bytes"])
+    return PinnedFile(file_id=row[f"{which}_file_id"], blob=blob)
+
+
+def _checkpoint(row: Row) -> Checkpoint:
+    return Checkpoint(
+        id=row["id"],
+        job_id=row["job_id"],
+        step=row["step"],
+        epoch=row["epoch"],
+        artifacts=_ARTIFACTS.validate_python(row["artifacts"]),
+        tuned_model_short_id=row["tuned_model_short_id"],
+        metrics=row["metrics"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,13 @@
+"""Run by Alembic: migrates the connection that `Database.upgrade` hands over."""
+
+from alembic import context
+
+from tunesmith.store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,  # SQLite changes a table by making it anew
+)
+with context.begin_transaction():
+    context.run_migrations()

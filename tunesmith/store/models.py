@@ -1,0 +1,104 @@
+"""The base-model catalogue and the tuned models."""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from tunesmith.domain.catalog import BaseModel
+from tunesmith.domain.errors import NotFound
+from tunesmith.domain.files import Artifact
+from tunesmith.domain.models import TunedModel
+from tunesmith.store.rows import Row, plain
+from tunesmith.store.tables import base_model_names, base_models, organizations, tuned_models
+
+_ENTRY = TypeAdapter(BaseModel)
+_ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
+_WITH_SLUG = sa.select(tuned_models, organizations.c.slug.label("organization_slug")).join_from(
+    tuned_models, organizations, tuned_models.c.organization_id == organizations.c.id
+)
+
+
+class Models:
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def put_base(self, model: BaseModel) -> None:
+        """Add a catalogue entry, or replace the one of that name."""
+        self.delete_base(model.name)
+        row = {"name": model.name, "entry": plain(_ENTRY, model)}
+        self._connection.execute(sa.insert(base_models).values(**row))
+        names = [{"name": n, "base_model": model.name} for n in {model.name, *model.aliases}]
+        self._connection.execute(sa.insert(base_model_names), names)
+
+    def find_base(self, name_or_alias: str) -> BaseModel | None:
+        query = (
+            sa.select(base_models.c.entry)
+            .join(base_model_names, base_model_names.c.base_model == base_models.c.name)
+            .where(base_model_names.c.name == name_or_alias)
+        )
+        entry = self._connection.scalar(query)
+        return None if entry is None else _ENTRY.validate_python(entry)
+
+    def list_bases(self) -> tuple[BaseModel, ...]:
+        query = sa.select(base_models.c.entry).order_by(base_models.c.seq)
+        return tuple(_ENTRY.validate_python(entry) for entry in self._connection.scalars(query))
+
+    def delete_base(self, name: str) -> bool:
+        names = sa.delete(base_model_names).where(base_model_names.c.base_model == name)
+        self._connection.execute(names)
+        entry = sa.delete(base_models).where(base_models.c.name == name)
+        return self._connection.execute(entry).rowcount == 1
+
+    def add_tuned(self, model: TunedModel) -> None:
+        self._connection.execute(
+            sa.insert(tuned_models).values(
+                id=model.id,
+                short_id=model.short_id,
+                organization_id=model.organization_id,
+                job_id=model.job_id,
+                base_model=model.base_model,
+                suffix=model.suffix,
+                step=model.step,
+                artifacts=plain(_ARTIFACTS, model.artifacts),
+                created_at=model.created_at,
+            )
+        )
+
+    def find_tuned(self, short_id: str, owner: UUID) -> TunedModel | None:
+        query = _WITH_SLUG.where(
+            tuned_models.c.short_id == short_id, tuned_models.c.organization_id == owner
+        )
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
+    def get_tuned(self, model_id: UUID) -> TunedModel:
+        query = _WITH_SLUG.where(tuned_models.c.id == model_id)
+        row = self._connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise NotFound("model", str(model_id))
+        return _tuned(row)
+
+    def list_tuned(self, owner: UUID) -> tuple[TunedModel, ...]:
+        query = _WITH_SLUG.where(tuned_models.c.organization_id == owner).order_by(
+            tuned_models.c.seq
+        )
+        return tuple(_tuned(row) for row in self._connection.execute(query).mappings())
+
+    def delete_tuned(self, model_id: UUID) -> None:
+        self._connection.execute(sa.delete(tuned_models).where(tuned_models.c.id == model_id))
+
+
+def _tuned(row: Row) -> TunedModel:
+    return TunedModel(
+        id=row["id"],
+        short_id=row["short_id"],
+        organization_id=row["organization_id"],
+        organization_slug=row["organization_slug"],
+        job_id=row["job_id"],
+        base_model=row["base_model"],
+        suffix=row["suffix"],
+        step=row["step"],
+        artifacts=_ARTIFACTS.validate_python(row["artifacts"]),
+        created_at=row["created_at"],
+    )

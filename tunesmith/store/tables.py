@@ -1,0 +1,196 @@
+"""The schema. Times are UTC microseconds, so that both databases order and compare them alike."""
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as an integer of microseconds since 1970."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only in a column of exactly this type.
+Sequence = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _sequence() -> sa.Column[int]:
+    """The order in which rows were made; lists are paged by it."""
+    return sa.Column("seq", Sequence, primary_key=True, autoincrement=True)
+
+
+organizations = sa.Table(
+    "organizations",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("slug", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", UtcTime, nullable=False),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("visible_prefix", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime),
+)
+
+files = sa.Table(
+    "files",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "organization_id", "seq"),
+)
+
+base_models = sa.Table(
+    "base_models",
+    metadata,
+    _sequence(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("entry", sa.JSON, nullable=False),
+)
+
+# An alias is unique over all models, and may not be another model's name (checked when added).
+base_model_names = sa.Table(
+    "base_model_names",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column(
+        "base_model", sa.Text, sa.ForeignKey("base_models.name", ondelete="CASCADE"), nullable=False
+    ),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("base_model", sa.Text, nullable=False),
+    sa.Column("training_file_id", sa.Uuid, nullable=False),
+    sa.Column("training_sha256", sa.Text, nullable=False),
+    sa.Column("training_bytes", sa.BigInteger, nullable=False),
+    sa.Column("validation_file_id", sa.Uuid),
+    sa.Column("validation_sha256", sa.Text),
+    sa.Column("validation_bytes", sa.BigInteger),
+    sa.Column("hyperparameters", sa.JSON, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("suffix", sa.Text),
+    sa.Column("metadata", sa.JSON),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("finished_at", UtcTime),
+    sa.Column("estimated_finish_at", UtcTime),
+    sa.Column("trained_tokens", sa.BigInteger),
+    sa.Column("failure", sa.JSON),
+    sa.Column("tuned_model_short_id", sa.Text),
+    sa.Column("results_file_id", sa.Uuid),
+    sa.Index(None, "organization_id", "seq"),
+)
+
+# One row for each job that wants something done; a row with a worker is leased to it.
+queue = sa.Table(
+    "queue",
+    metadata,
+    _sequence(),
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False, unique=True),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("available_at", UtcTime, nullable=False),
+    sa.Column("worker", sa.Text),
+    sa.Column("incarnation", sa.Uuid),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("lease_expires_at", UtcTime),
+    sa.Column("batches_stored", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
+    sa.Index(None, "worker", "available_at"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("step", sa.Integer),  # set for metric points alone, which are one a step
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.UniqueConstraint("job_id", "step"),
+    sa.Index(None, "job_id", "seq"),
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("epoch", sa.Integer),
+    sa.Column("artifacts", sa.JSON, nullable=False),
+    sa.Column("tuned_model_short_id", sa.Text),
+    sa.Column("metrics", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("job_id", "step"),
+)
+
+tuned_models = sa.Table(
+    "tuned_models",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("short_id", sa.Text, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("base_model", sa.Text, nullable=False),
+    sa.Column("suffix", sa.Text),
+    sa.Column("step", sa.Integer),
+    sa.Column("artifacts", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "organization_id", "seq"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("incarnation", sa.Uuid, nullable=False),
+    sa.Column("registration", sa.JSON, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+)

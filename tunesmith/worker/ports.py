@@ -1,0 +1,31 @@
+"""What a worker needs from the place where hosts run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+
+class HostProcess(Protocol):
+    """A running host: lines of `engine.messages` both ways."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def send(self, line: str) -> None:
+        """Raises `OSError` where the host is gone."""
+
+    def read(self) -> Iterator[str]:
+        """Lines until the host ends."""
+        ...
+
+    def wait(self) -> str:
+        """How the host ended, in words."""
+        ...
+
+    def kill(self) -> None: ...
+
+
+class Launcher(Protocol):
+    def launch(self, model_name: str, model_folder: Path) -> HostProcess:
+        """Start a host with this base model; it says `HostReady` when it is resident."""
+        ...

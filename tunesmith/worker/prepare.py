@@ -1,0 +1,135 @@
+"""Job as leased -> what a host can work on: files fetched, paths set, a `TrainSpec`."""
+
+import hashlib
+from pathlib import Path
+from typing import cast
+
+from tunesmith.domain.assignments import AdapterSource, Assignment
+from tunesmith.domain.catalog import BaseModel
+from tunesmith.domain.datasets import (
+    DatasetSummary,
+    check_training_lines,
+    require_enough_examples,
+)
+from tunesmith.domain.errors import InvalidTrainingData
+from tunesmith.domain.files import Artifact, Blob
+from tunesmith.domain.jobs import Failure
+from tunesmith.engine.spec import LoraSpec, TrainSpec
+from tunesmith.worker.client import Client
+
+TRAINING, VALIDATION = "training", "validation"
+
+
+class Workshop:
+    """The worker's scratch folder and what it fetches into it."""
+
+    def __init__(self, client: Client, folder: Path) -> None:
+        self._client = client
+        self._folder = folder
+
+    def attempt_folder(self, assignment: Assignment) -> Path:
+        folder = self._folder / "attempts" / f"{assignment.job_id}-a{assignment.attempt}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def fetch_data(self, assignment: Assignment, folder: Path) -> tuple[Path, Path | None]:
+        """The training file and the validation file, if there is one."""
+        training = self._client.fetch(_artifact(TRAINING, assignment.training_file), folder)
+        if assignment.validation_file is None:
+            return training, None
+        validation = self._client.fetch(_artifact(VALIDATION, assignment.validation_file), folder)
+        return training, validation
+
+    def train_spec(
+        self, assignment: Assignment, folder: Path, checkpoint_seconds: float
+    ) -> TrainSpec:
+        """Raises `Unavailable` where the server is away."""
+        training_file, validation_file = self.fetch_data(assignment, folder)
+        asked = assignment.hyperparameters
+        multiplier = cast(float, asked.learning_rate_multiplier)
+        return TrainSpec(
+            run_id=f"{assignment.job_id}-a{assignment.attempt}",
+            training_file=training_file,
+            validation_file=validation_file,
+            output_dir=folder / "output",
+            resume_from=self._fetch_all(assignment.resume_from, folder / "resume"),
+            lora=LoraSpec(rank=asked.lora_rank, alpha=asked.lora_alpha, dropout=asked.lora_dropout),
+            num_epochs=cast(int, asked.num_epochs),
+            batch_size=cast(int, asked.batch_size),
+            learning_rate=assignment.base_model.learning_rate * multiplier,
+            seed=assignment.seed,
+            max_length_tokens=assignment.base_model.context_tokens,
+            checkpoint_every_seconds=checkpoint_seconds,
+        )
+
+    def adapter_folder(self, adapter: AdapterSource) -> Path:
+        """A tuned model's files, fetched once."""
+        folder = self._folder / "adapters" / adapter.id
+        if not folder.is_dir():
+            self._fetch_all(adapter.artifacts, folder)
+        return folder
+
+    def model_folder(self, model: BaseModel) -> Path:
+        """The base model's folder: the server's own where this machine sees it, else a copy."""
+        theirs = Path(model.folder)
+        if _holds(theirs, model):
+            return theirs
+        digest = hashlib.sha256(model.name.encode()).hexdigest()[:16]
+        folder = self._folder / "base-models" / digest
+        for file in model.files:
+            target = folder / Path(file.name).name
+            if not target.is_file() or target.stat().st_size != file.size_bytes:
+                self._client.fetch_weights(model.name, file.name, target)
+        return folder
+
+    def _fetch_all(self, artifacts: tuple[Artifact, ...], folder: Path) -> Path | None:
+        if not artifacts:
+            return None
+        aside = folder.with_name(folder.name + ".part")
+        for artifact in artifacts:
+            self._client.fetch(artifact, aside)
+        aside.rename(folder)
+        return folder
+
+
+def check_data(training_file: Path, validation_file: Path | None) -> DatasetSummary | Failure:
+    """The whole of both files, without a tokenizer."""
+    summary = None
+    for path, which in ((validation_file, VALIDATION), (training_file, TRAINING)):
+        if path is None:
+            continue
+        try:
+            with path.open("rb") as lines:
+                summary = check_training_lines(lines)
+            if which == TRAINING:
+                require_enough_examples(summary)
+            elif summary.num_examples == 0:
+                raise InvalidTrainingData("The file is empty.")
+        except InvalidTrainingData as error:
+            return data_failure(which, error.code, error.message, error.line)
+    assert summary is not None
+    return summary
+
+
+def data_failure(which: str, code: str, message: str, line: int | None) -> Failure:
+    """`which` is "training" or "validation"."""
+    place = "" if line is None else f"Line {line}: "
+    return Failure(
+        code=code,
+        message=f"The job failed due to an invalid {which} file. {place}{message}",
+        param=f"{which}_file",
+    )
+
+
+def _artifact(which: str, blob: Blob) -> Artifact:
+    return Artifact(name=f"{which}.jsonl", blob=blob)
+
+
+def _holds(folder: Path, model: BaseModel) -> bool:
+    """Whether a folder has the model's files, by their sizes."""
+    try:
+        return bool(model.files) and all(
+            (folder / file.name).stat().st_size == file.size_bytes for file in model.files
+        )
+    except OSError:
+        return False

@@ -1,0 +1,138 @@
+"""Reports on their way to the server: in order, in batches, spooled while it is away."""
+
+import hashlib
+import shutil
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import structlog
+
+from tunesmith.domain.assignments import (
+    ENDINGS,
+    RENEW_SECONDS,
+    Assignment,
+    CheckpointPublished,
+    Report,
+    ReportBatch,
+    TrainingFinished,
+)
+from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unavailable
+from tunesmith.domain.files import Artifact, Blob
+from tunesmith.worker.client import Client
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS = 0.5
+_MAX_BATCH = 500
+_RETRY_SECONDS = 2.0
+
+
+class Reporter:
+    """One attempt's reports. A checkpoint's files are uploaded before it is reported.
+
+    `is_stale` turns true when the server refuses the attempt: somebody else has the job now, or it
+    was stopped.
+    """
+
+    def __init__(self, client: Client, assignment: Assignment) -> None:
+        self._client = client
+        self._job_id, self._attempt = assignment.job_id, assignment.attempt
+        self._spool: deque[tuple[Report, Path | None]] = deque()
+        self._sequence = 0
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._reached_at = time.monotonic()
+        self.is_stale = False
+        self._renewer = threading.Thread(target=self._renew, daemon=True, name="renew")
+        self._sender = threading.Thread(target=self._send, daemon=True, name="report")
+        self._renewer.start()
+        self._sender.start()
+
+    @property
+    def offline_seconds(self) -> float:
+        """Since the server last answered."""
+        return time.monotonic() - self._reached_at
+
+    def add(self, report: Report, folder: Path | None = None) -> None:
+        """`folder` holds the report's artifacts, and is removed once they are stored."""
+        self._spool.append((report, folder))
+        if isinstance(report, ENDINGS):
+            self._wake.set()
+
+    def close(self, max_offline_seconds: float) -> None:
+        """Wait until all is told, the attempt is over, or the server has been away too long."""
+        self._closing.set()
+        self._wake.set()
+        while self._sender.is_alive() and self.offline_seconds < max_offline_seconds:
+            self._sender.join(timeout=0.2)
+
+    def _send(self) -> None:
+        while not self.is_stale and not (self._closing.is_set() and not self._spool):
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
+            if self._spool:
+                self._flush()
+        self._closing.set()
+
+    def _flush(self) -> None:
+        batch = list(self._spool)[:_MAX_BATCH]
+        try:
+            for report, folder in batch:
+                if folder is not None:
+                    self._publish(report, folder)
+            reports = tuple(report for report, _ in batch)
+            message = ReportBatch(sequence=self._sequence + 1, reports=reports)
+            self._client.report(self._job_id, self._attempt, message)
+        except Unavailable as error:
+            log.warning("reports wait for the server", count=len(batch), reason=error.message)
+            time.sleep(_RETRY_SECONDS)
+            return
+        except TunesmithError as error:
+            self._give_up(error)
+            return
+        self._sequence += 1
+        self._reached_at = time.monotonic()
+        for _, folder in batch:
+            self._spool.popleft()
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _publish(self, report: Report, folder: Path) -> None:
+        assert isinstance(report, CheckpointPublished | TrainingFinished)
+        for artifact in report.artifacts:
+            self._client.publish(folder / artifact.name, artifact.blob)
+            self._reached_at = time.monotonic()
+
+    def _renew(self) -> None:
+        while not self._closing.wait(RENEW_SECONDS):
+            try:
+                # Batch 0 was always stored already, so this renews and does no more.
+                self._client.report(self._job_id, self._attempt, ReportBatch(sequence=0))
+                self._reached_at = time.monotonic()
+            except Unavailable:
+                log.warning("lease not renewed", job=str(self._job_id))
+            except TunesmithError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: TunesmithError) -> None:
+        if not isinstance(error, StaleAttempt):
+            log.error("report refused", job=str(self._job_id), reason=error.message)
+        self.is_stale = True
+        self._closing.set()
+
+
+def artifacts_of(folder: Path) -> tuple[Artifact, ...]:
+    """Every file of a folder, with its size and SHA-256."""
+    return tuple(
+        Artifact(name=path.name, blob=_blob_of(path))
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    )
+
+
+def _blob_of(path: Path) -> Blob:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Blob(sha256=sha256, size_bytes=path.stat().st_size)
