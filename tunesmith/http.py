@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tunesmith.domain import errors
 from tunesmith.services import accounts
 from tunesmith.services.context import Context, House
-from tunesmith.store.database import Database, Store
+from tunesmith.store.database import MAX_READERS, Database, Store
 
 log = structlog.get_logger()
 
@@ -43,13 +43,15 @@ SecretOf = Callable[[Request], str]
 class Foundation:
     """What every mounted app stands on.
 
-    A writer waits for `write_gate` on the event loop: were it to wait for the database's lock in a
-    thread, forty waiting writers would leave the one that holds it no thread to finish in.
+    Transactions wait for their turn on the event loop: were they to wait in threads, for the
+    database's lock or for a connection, forty that wait would leave those that run no thread to
+    finish in.
     """
 
     database: Database
     house: House
     write_gate: asyncio.Lock = field(default_factory=asyncio.Lock)
+    read_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_READERS))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Store]:
@@ -59,7 +61,7 @@ class Foundation:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Store]:
-        async with _in_threads(self.database.read) as store:
+        async with self.read_gate, _in_threads(self.database.read) as store:
             yield store
 
     @asynccontextmanager

@@ -28,8 +28,12 @@ def owned(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataFolderInUse(folder, _read_address(folder)) from None
-        (folder / _ADDRESS_FILE).unlink(missing_ok=True)
-        yield
+        address = folder / _ADDRESS_FILE
+        address.unlink(missing_ok=True)  # of an owner that was killed
+        try:
+            yield
+        finally:
+            address.unlink(missing_ok=True)
 
 
 def announce(folder: Path, url: str) -> None:

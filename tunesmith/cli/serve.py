@@ -73,6 +73,8 @@ def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker:
     thread.start()
     while not http.started and thread.is_alive():
         time.sleep(0.02)
+    if not http.started:
+        fail("The server did not start; its log says why.")
     url = f"http://{_reachable_host(settings.host)}:{listener.getsockname()[1]}"
     announce(settings.data_dir, url)
     _greet(url, settings, built.first_key)

@@ -2,8 +2,11 @@
 
 EngineError            code: a stable slug · message: a sentence
 ├── BadExample         a row that cannot be trained on (line)
+├── BadConversation    messages that the model's chat template cannot render
 ├── UnsupportedModel   weights, template or layers that the engine does not take
 ├── BadAdapter         an adapter folder that does not fit the base model
+├── AdapterNotLoaded   an adapter id that nobody loaded, or that was removed meanwhile
+├── BadCheckpoint      a checkpoint folder that is partial, altered, or of another run
 ├── PromptTooLong      the prompt leaves no room for an answer
 ├── OutOfMemory
 └── Diverged           the loss is not a number any more
@@ -29,12 +32,24 @@ class BadExample(EngineError):
         self.file = file
 
 
+class BadConversation(EngineError):
+    code = "bad_conversation"
+
+
 class UnsupportedModel(EngineError):
     code = "unsupported_model"
 
 
 class BadAdapter(EngineError):
     code = "bad_adapter"
+
+
+class AdapterNotLoaded(EngineError):
+    code = "adapter_not_loaded"
+
+
+class BadCheckpoint(EngineError):
+    code = "bad_checkpoint"
 
 
 class PromptTooLong(EngineError):

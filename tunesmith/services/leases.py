@@ -84,7 +84,8 @@ def _validated(store: Store, job: Job, report: Validated, now: datetime) -> None
 
 
 def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> None:
-    kind = EventKind.RESUMED if report.step else EventKind.STARTED
+    is_first = not store.events.has(job.id, EventKind.STARTED)
+    kind = EventKind.STARTED if is_first else EventKind.RESUMED
     tell(store, job, kind, now=now, step=report.step, total_steps=report.total_steps)
     if report.num_truncated_examples:
         tell(

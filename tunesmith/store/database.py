@@ -21,6 +21,8 @@ from tunesmith.store.models import Models
 from tunesmith.store.queue import Queue
 
 _WRITES = "tunesmith_writes"
+MAX_READERS = 16  # transactions at once beside the one that writes
+_SPARE_CONNECTIONS = 4  # for what runs outside requests
 
 
 class Store:
@@ -39,7 +41,8 @@ class Database:
     """`url` is SQLAlchemy's, such as `sqlite:////srv/tunesmith/tunesmith.db`."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url)
+        num_connections = MAX_READERS + 1 + _SPARE_CONNECTIONS
+        self._engine = sa.create_engine(url, pool_size=num_connections, max_overflow=0)
         self._write_lock: Any = nullcontext()
         if self._engine.dialect.name == "sqlite":
             self._write_lock = threading.Lock()

@@ -38,6 +38,10 @@ class Events:
     def list_page(self, job_id: UUID, request: PageRequest) -> Page[Event]:
         return select_page(self._connection, events, events.c.job_id == job_id, request, _event)
 
+    def has(self, job_id: UUID, kind: EventKind) -> bool:
+        where = (events.c.job_id == job_id, events.c.kind == kind)
+        return self._connection.scalar(sa.select(events.c.seq).where(*where).limit(1)) is not None
+
     def metrics_of_step(self, job_id: UUID, step: int) -> dict[str, Any] | None:
         query = sa.select(events.c.data).where(events.c.job_id == job_id, events.c.step == step)
         return self._connection.scalar(query)

@@ -25,9 +25,13 @@ class Models:
 
     def put_base(self, model: BaseModel) -> None:
         """Add a catalogue entry, or replace the one of that name."""
-        self.delete_base(model.name)
-        row = {"name": model.name, "entry": plain(_ENTRY, model)}
-        self._connection.execute(sa.insert(base_models).values(**row))
+        entry = plain(_ENTRY, model)
+        again = sa.update(base_models).where(base_models.c.name == model.name).values(entry=entry)
+        if self._connection.execute(again).rowcount == 0:
+            added = sa.insert(base_models).values(name=model.name, entry=entry)
+            self._connection.execute(added)
+        old_names = sa.delete(base_model_names).where(base_model_names.c.base_model == model.name)
+        self._connection.execute(old_names)
         names = [{"name": n, "base_model": model.name} for n in {model.name, *model.aliases}]
         self._connection.execute(sa.insert(base_model_names), names)
 

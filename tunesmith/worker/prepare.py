@@ -1,6 +1,7 @@
 """Job as leased -> what a host can work on: files fetched, paths set, a `TrainSpec`."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,8 @@ class Workshop:
     def __init__(self, client: Client, folder: Path) -> None:
         self._client = client
         self._folder = folder
+        for leftover in ("attempts", "adapters"):  # of an earlier process; both can be had again
+            shutil.rmtree(folder / leftover, ignore_errors=True)
 
     def attempt_folder(self, assignment: Assignment) -> Path:
         folder = self._folder / "attempts" / f"{assignment.job_id}-a{assignment.attempt}"

@@ -1,0 +1,50 @@
+# `make` lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+# Pinned versions; `make setup CONSTRAINTS=` takes the newest that pyproject.toml admits.
+CONSTRAINTS ?= constraints.txt
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo serve test test-quick check format all tiny clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## Make .venv with everything that is needed
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
+	@touch $(READY)
+
+demo: setup  ## Run the main job: upload, train, compare base and tuned (DATA=file.jsonl MODEL=name for your own)
+	$(BIN)/python examples/demo.py $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
+
+serve: setup  ## Leave the service running on 127.0.0.1:8000
+	$(BIN)/tunesmith serve
+
+test: setup  ## Pass all tests
+	$(BIN)/python -m pytest
+
+test-quick: setup  ## Pass the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: setup  ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+all: check test  ## What CI runs
+
+tiny: setup  ## Train tunesmith-tiny again (about an hour)
+	$(BIN)/python scripts/tiny/train.py --out tunesmith/assets/tunesmith-tiny
+
+clean:  ## Remove what `make` made, but no data
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,37 @@
+"""Completions of plain text, the older way to ask."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.dialects.openai import models, streams, translate_chat
+from tunesmith.dialects.openai import schemas_chat as schemas
+from tunesmith.dialects.openai.auth import Secret, as_caller
+from tunesmith.domain.assignments import SampleRequest
+from tunesmith.http import foundation_of
+from tunesmith.services import inference
+from tunesmith.services.context import Context
+
+router = APIRouter(prefix="/completions", tags=["answers"])
+
+
+@router.post("", response_model=schemas.Completion)
+async def create_completion(
+    _: Secret, request: Request, body: schemas.CreateCompletion
+) -> schemas.Completion | StreamingResponse:
+    async with as_caller(request, writes=False) as ctx:
+        head, wanted = await run_in_threadpool(_prepare, ctx, body)
+    parts = streams.merged(foundation_of(request).house.sampler, wanted)
+    if body.stream:
+        return await streams.respond(request, parts, translate_chat.TextFrames(head, body))
+    answers = await streams.unless_left(request, streams.collected(parts, len(wanted)))
+    return translate_chat.completion(head, body, answers)
+
+
+def _prepare(
+    ctx: Context, body: schemas.CreateCompletion
+) -> tuple[translate_chat.Head, list[SampleRequest]]:
+    model = models.resolve(ctx, body.model)
+    sampling = translate_chat.text_sampling(body)
+    wanted = inference.text_requests(ctx, model, body.prompt, sampling, body.n or 1)
+    return translate_chat.head("cmpl-", model, ctx.now()), wanted

@@ -1,0 +1,108 @@
+"""TunesmithError -> the envelope, in the words that the original's clients look for."""
+
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from tunesmith.dialects.openai import translate
+from tunesmith.domain import errors
+from tunesmith.domain.assignments import SampleOutput
+
+RETRY_AFTER_SECONDS = 5
+MAX_MESSAGE_LENGTH = 2000
+
+# The house's slugs that have no counterpart in the original, which says null there.
+_WITHOUT_CODE = frozenset(
+    {
+        errors.TunesmithError.code,
+        errors.InvalidRequest.code,
+        errors.PermissionDenied.code,
+        errors.Conflict.code,
+        errors.WrongState.code,
+        errors.TooLarge.code,
+        errors.NotFound.code,
+    }
+)
+
+
+def render(request: Request, error: errors.TunesmithError, status: int) -> Response:
+    if isinstance(error, errors.NotFound) and error.param == "after":
+        # The house knows ids as UUIDs; the caller knows what was sent.
+        sent = request.query_params.get("after", error.reference)
+        error = errors.NotFound(translate.kind_of_id(sent), sent, param="after")
+    if isinstance(error, errors.WrongState):
+        status = 400  # clients try a 409 again
+    headers = {}
+    if status == 503:
+        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if status == 409:
+        headers["x-should-retry"] = "false"
+    return JSONResponse(body(error, status), status_code=status, headers=headers)
+
+
+def body(error: errors.TunesmithError, status: int) -> dict[str, Any]:
+    """The envelope; clients compare its printed form, so the order of the keys matters."""
+    message, param, code = _words(error)
+    return {
+        "error": {
+            "message": _printable(message)[:MAX_MESSAGE_LENGTH],
+            "type": _type(error, status),
+            "param": None if param is None else _printable(param),
+            "code": code,
+        }
+    }
+
+
+def of_failed_answer(output: SampleOutput, param: str) -> errors.TunesmithError:
+    """Why there is no answer, from the worker's words; `param` is what was to be answered."""
+    message = output.message or "The answer failed."
+    if output.code == "prompt_too_long":
+        return errors.InvalidRequest(message, param=param, code="context_length_exceeded")
+    if output.code == "bad_conversation":
+        return errors.InvalidRequest(message, param=param)
+    if output.code in ("unavailable", "adapter_not_loaded"):
+        return errors.Unavailable(message)
+    return errors.TunesmithError(message, code=output.code)
+
+
+def _type(error: errors.TunesmithError, status: int) -> str:
+    if isinstance(error, errors.QuotaExceeded):
+        return "insufficient_quota"
+    return "server_error" if status >= 500 else "invalid_request_error"
+
+
+def _words(error: errors.TunesmithError) -> tuple[str, str | None, str | None]:
+    """Message, param and code."""
+    match error:
+        case errors.NotFound():
+            return _not_found_words(error)
+        case errors.WrongState(action="stopped"):
+            return f"Job has already completed: its status is {error.status}.", None, None
+        case errors.Unauthenticated():
+            return error.message, None, "invalid_api_key"
+        case errors.QuotaExceeded():
+            return error.message, error.param, "insufficient_quota"
+        case _:
+            code = None if error.code in _WITHOUT_CODE else error.code
+            return error.message, error.param, code
+
+
+def _not_found_words(error: errors.NotFound) -> tuple[str, str | None, str | None]:
+    reference = translate.reference(error.kind, error.reference)
+    match error.kind:
+        case "file":
+            return f"No such File object: {reference}", error.param or "id", None
+        case "job":
+            message = f"Could not find fine tune: {reference}"
+            return message, error.param or "fine_tune_id", "fine_tune_not_found"
+        case "model" | "base model":
+            message = f"The model `{reference}` does not exist or you do not have access to it."
+            return message, error.param or "model", "model_not_found"
+        case _:
+            return f"No such {error.kind}: {reference}", error.param, None
+
+
+def _printable(text: str) -> str:
+    """Without the lone surrogates that JSON may carry and UTF-8 may not."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,73 @@
+"""Files: upload, list, retrieve, delete, content."""
+
+import base64
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.dialects.openai import schemas, translate, uploads
+from tunesmith.dialects.openai.auth import InContext, InReadContext, as_caller
+from tunesmith.domain.accounts import Scope
+from tunesmith.domain.errors import InvalidRequest
+from tunesmith.domain.files import FilePurpose
+from tunesmith.http import foundation_of
+from tunesmith.services import files
+
+router = APIRouter(prefix="/files", tags=["files"])
+
+
+@router.post("", openapi_extra=uploads.OPENAPI_BODY)
+async def create_file(request: Request) -> schemas.File:
+    async with as_caller(request, writes=False) as ctx:
+        ctx.require(Scope.FILES_WRITE)
+    max_bytes: int = request.app.state.max_upload_bytes
+    with foundation_of(request).house.blobs.writer(max_bytes) as writer:
+        upload = await uploads.receive(request, writer)
+        blob = await run_in_threadpool(writer.commit)
+    async with as_caller(request, writes=True) as ctx:
+        file = await run_in_threadpool(
+            files.add, ctx, filename=upload.filename, purpose=upload.purpose, blob=blob
+        )
+    return translate.file(file)
+
+
+@router.get("")
+def list_files(
+    ctx: InReadContext,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: str | None = None,
+) -> schemas.FileList:
+    page = translate.page_request("file", limit, after, ascending=order == "asc")
+    return translate.files(files.list_(ctx, page, _wanted(purpose)))
+
+
+@router.get("/{file_id}")
+def retrieve_file(file_id: str, ctx: InReadContext) -> schemas.File:
+    return translate.file(files.get(ctx, translate.inner_id("file", file_id)))
+
+
+@router.delete("/{file_id}")
+def delete_file(file_id: str, ctx: InContext) -> schemas.Deleted:
+    files.delete(ctx, translate.inner_id("file", file_id))
+    return schemas.Deleted(id=file_id, object="file")
+
+
+@router.get("/{file_id}/content", response_class=Response)
+def retrieve_content(file_id: str, request: Request, ctx: InReadContext) -> Response:
+    file, path = files.content(ctx, translate.inner_id("file", file_id))
+    if file.purpose is FilePurpose.RESULTS and request.app.state.results_as_base64:
+        return Response(base64.b64encode(path.read_bytes()), media_type="application/octet-stream")
+    return FileResponse(path, media_type="application/octet-stream", filename=file.filename)
+
+
+def _wanted(purpose: str | None) -> FilePurpose | None:
+    if not purpose:
+        return None
+    wanted = translate.purpose(purpose)
+    if wanted is None:
+        raise InvalidRequest(f"{purpose!r} is not a purpose of files.", param="purpose")
+    return wanted

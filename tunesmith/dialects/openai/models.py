@@ -1,0 +1,63 @@
+"""Models: list, retrieve, delete; and the files of tuned ones."""
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from tunesmith.dialects.openai import schemas, translate
+from tunesmith.dialects.openai.auth import InContext, InReadContext
+from tunesmith.domain.catalog import BaseModel
+from tunesmith.domain.errors import InvalidRequest, NotFound, PermissionDenied
+from tunesmith.domain.models import TunedModel
+from tunesmith.services import models
+from tunesmith.services.context import Context
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+def resolve(ctx: Context, name: str) -> BaseModel | TunedModel:
+    """The model of that name or alias that the caller may use; raises `NotFound`."""
+    short_id = translate.short_id_in(name)
+    model = models.find_base(ctx, name) if short_id is None else models.find_tuned(ctx, short_id)
+    if model is None or (isinstance(model, TunedModel) and translate.model_name(model) != name):
+        raise NotFound("model", name, param="model")
+    return model
+
+
+@router.get("")
+def list_models(ctx: InReadContext) -> schemas.ModelList:
+    bases = [translate.model(model) for model in models.list_bases(ctx)]
+    tuned = [translate.model(model) for model in models.list_tuned(ctx)]
+    return schemas.ModelList(data=[*bases, *tuned])
+
+
+# These come first: the name of a model may contain slashes, so it takes what is left of a path.
+@router.get("/{name:path}/files")
+def list_model_files(name: str, ctx: InReadContext) -> schemas.ModelFileList:
+    return translate.model_files(_tuned(ctx, name).artifacts)
+
+
+@router.get("/{name:path}/files/{file}", response_class=FileResponse)
+def retrieve_model_file(name: str, file: str, ctx: InReadContext) -> FileResponse:
+    artifact, path = models.file_of(ctx, _tuned(ctx, name), file)
+    return FileResponse(path, media_type="application/octet-stream", filename=artifact.name)
+
+
+@router.get("/{name:path}")
+def retrieve_model(name: str, ctx: InReadContext) -> schemas.Model:
+    return translate.model(resolve(ctx, name))
+
+
+@router.delete("/{name:path}")
+def delete_model(name: str, ctx: InContext) -> schemas.Deleted:
+    model = resolve(ctx, name)
+    if isinstance(model, BaseModel):
+        raise PermissionDenied(f"{name!r} is a base model; only fine-tuned models can be deleted.")
+    models.delete_tuned(ctx, model)
+    return schemas.Deleted(id=name, object="model")
+
+
+def _tuned(ctx: Context, name: str) -> TunedModel:
+    model = resolve(ctx, name)
+    if isinstance(model, BaseModel):
+        raise InvalidRequest(f"{name!r} is a base model, and has no files to download.")
+    return model

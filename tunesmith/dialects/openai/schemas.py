@@ -1,0 +1,108 @@
+"""The wire: files, models and what all requests share.
+
+https://platform.openai.com/docs/api-reference, as of August 2026.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from tunesmith.domain.errors import InvalidRequest
+
+
+class Request(BaseModel):
+    """A JSON body. What we cannot honour is refused by name, unless it says nothing new.
+
+    `UNAVAILABLE` has the fields that the original knows and we do not yet, each with the values
+    that ask for nothing; `IGNORED` those that change nothing about the answer here.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {}
+    IGNORED: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sort_fields(cls, body: Any) -> Any:
+        if isinstance(body, bytes):  # a client that does not say what it sends
+            body = _read_json(body)
+        if not isinstance(body, dict):
+            raise InvalidRequest("The body must be a JSON object.")
+        return {name: value for name, value in body.items() if cls._is_heeded(name, value)}
+
+    @classmethod
+    def _is_heeded(cls, name: str, value: Any) -> bool:
+        if name in cls.model_fields:
+            return True
+        if name in cls.UNAVAILABLE:
+            if value is None or value in cls.UNAVAILABLE[name]:
+                return False
+            raise InvalidRequest(f"`{name}` is not available yet; leave it out.", param=name)
+        if name in cls.IGNORED:
+            return False
+        raise InvalidRequest(f"Unrecognized request argument supplied: {name}", param=name)
+
+
+def _read_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
+
+
+class File(BaseModel):
+    """A file is usable as soon as it is there, so its status is always `processed`."""
+
+    id: str
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    status: Literal["uploaded", "processed", "error"] = "processed"
+    expires_at: int | None = None
+    status_details: str | None = None
+
+
+class FileList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[File]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class Deleted(BaseModel):
+    id: str
+    object: Literal["file", "model"]
+    deleted: Literal[True] = True
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    shutdown_date: str | None = None
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class ModelFile(BaseModel):
+    """Not in the original, which never hands out weights."""
+
+    object: Literal["model.file"] = "model.file"
+    name: str
+    bytes: int
+    sha256: str
+
+
+class ModelFileList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelFile]

@@ -1,0 +1,199 @@
+"""The wire: fine-tuning jobs, their events and checkpoints."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
+
+from tunesmith.dialects.openai.schemas import Request
+from tunesmith.domain.errors import InvalidRequest
+from tunesmith.domain.hyperparameters import AUTO, MAX_BATCH_SIZE, MAX_EPOCHS, Auto
+from tunesmith.services.jobs import MAX_SEED, MAX_SUFFIX_LENGTH
+
+MAX_METADATA_PAIRS = 16
+MAX_METADATA_KEY_LENGTH = 64
+MAX_METADATA_VALUE_LENGTH = 512
+MAX_MULTIPLIER = 1000
+
+
+def _auto_or_whole(low: int, high: int) -> Callable[[Any], int | Auto]:
+    """One message for what would be one for each half of a union."""
+
+    def check(value: Any) -> int | Auto:
+        if value == AUTO:
+            return AUTO
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise ValueError(f'must be "auto" or a whole number from {low} to {high}')
+
+    return check
+
+
+def _auto_or_multiplier(value: Any) -> float | Auto:
+    if value == AUTO:
+        return AUTO
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 < value <= MAX_MULTIPLIER:
+        return float(value)
+    raise ValueError(f'must be "auto" or a number above 0, at most {MAX_MULTIPLIER}')
+
+
+Epochs = Annotated[
+    int | Auto,
+    PlainValidator(_auto_or_whole(1, MAX_EPOCHS), json_schema_input_type=int | Auto),
+]
+BatchSize = Annotated[
+    int | Auto,
+    PlainValidator(_auto_or_whole(1, MAX_BATCH_SIZE), json_schema_input_type=int | Auto),
+]
+Multiplier = Annotated[
+    float | Auto,
+    PlainValidator(_auto_or_multiplier, json_schema_input_type=float | Auto),
+]
+
+
+class Hyperparameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    n_epochs: Epochs = AUTO
+    batch_size: BatchSize = AUTO
+    learning_rate_multiplier: Multiplier = AUTO
+
+
+class MethodHyperparameters(Hyperparameters):
+    """The original passes over what it does not know inside a method."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Supervised(BaseModel):
+    hyperparameters: MethodHyperparameters | None = None
+
+
+class Method(BaseModel):
+    """Only the part named by `type` counts; others may be there."""
+
+    type: Literal["supervised"]
+    supervised: Supervised | None = None
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _is_available(cls, value: Any) -> Any:
+        if value in ("dpo", "reinforcement"):
+            raise InvalidRequest(
+                f"The method {value!r} is not available yet; use 'supervised'.", param="method.type"
+            )
+        return value
+
+
+class CreateJob(Request):
+    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"integrations": ([],)}
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    suffix: str | None = Field(None, min_length=1, max_length=MAX_SUFFIX_LENGTH)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    hyperparameters: Hyperparameters | None = None
+    method: Method | None = None
+    metadata: dict[str, str] | None = None
+
+    @field_validator("metadata")
+    @classmethod
+    def _is_small(cls, metadata: dict[str, str] | None) -> dict[str, str] | None:
+        if metadata is None:
+            return None
+        if len(metadata) > MAX_METADATA_PAIRS:
+            raise ValueError(f"at most {MAX_METADATA_PAIRS} pairs are kept")
+        if any(len(key) > MAX_METADATA_KEY_LENGTH for key in metadata):
+            raise ValueError(f"keys have at most {MAX_METADATA_KEY_LENGTH} characters")
+        if any(len(value) > MAX_METADATA_VALUE_LENGTH for value in metadata.values()):
+            raise ValueError(f"values have at most {MAX_METADATA_VALUE_LENGTH} characters")
+        return metadata
+
+
+class JobError(BaseModel):
+    code: str
+    message: str
+    param: str | None
+
+
+class ShownHyperparameters(BaseModel):
+    n_epochs: int | Auto
+    batch_size: int | Auto
+    learning_rate_multiplier: float | Auto
+
+
+class ShownSupervised(BaseModel):
+    hyperparameters: ShownHyperparameters
+
+
+class ShownMethod(BaseModel):
+    type: Literal["supervised"] = "supervised"
+    supervised: ShownSupervised
+
+
+class Job(BaseModel):
+    """`error` is null unless the job failed, and `hyperparameters` is always there: null and `{}`,
+    which the original sends, break its own clients in strict mode."""
+
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    id: str
+    created_at: int
+    model: str
+    organization_id: str
+    status: str
+    training_file: str
+    validation_file: str | None
+    hyperparameters: ShownHyperparameters
+    method: ShownMethod
+    seed: int
+    user_provided_suffix: str | None
+    metadata: dict[str, str] | None
+    integrations: list[Any] = []
+    fine_tuned_model: str | None
+    finished_at: int | None
+    estimated_finish: int | None
+    trained_tokens: int | None
+    result_files: list[str]
+    error: JobError | None
+
+
+class JobList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Job]
+    has_more: bool
+
+
+class Event(BaseModel):
+    object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
+    id: str
+    created_at: int
+    level: Literal["info", "warn", "error"]
+    message: str
+    type: Literal["message", "metrics"]
+    data: dict[str, Any] | None
+
+
+class EventList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Event]
+    has_more: bool
+
+
+class Checkpoint(BaseModel):
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    id: str
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: dict[str, float]
+
+
+class CheckpointList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Checkpoint]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

@@ -1,0 +1,262 @@
+"""Tagged LoRA layers: many adapters on one base, chosen row by row in each forward."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.engine import peft_format
+from tunesmith.engine.errors import AdapterNotLoaded, BadAdapter
+from tunesmith.engine.spec import ALL_LINEAR, LoraSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """These rows of the batch (None: all) go through this adapter; others see the bare base.
+
+    `dropout` is set in training: the generator that the dropout masks are drawn from.
+    """
+
+    adapter_id: str
+    rows: slice | None = None
+    dropout: torch.Generator | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoraWeights:
+    """One adapter's share of one layer, in fp32."""
+
+    a: Tensor  # (rank, in)
+    b: Tensor  # (out, rank)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adapter:
+    """`flat` holds all weights in one fp32 buffer; the layers' A and B are views of it."""
+
+    lora: LoraSpec
+    use_rslora: bool
+    flat: Tensor
+    layers: dict[str, LoraWeights]  # by the name of the module in the base model
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank, or alpha / sqrt(rank) for rsLoRA (Kalajdzievski 2023, arXiv 2312.03732)."""
+        rank = self.lora.rank
+        return self.lora.alpha / (math.sqrt(rank) if self.use_rslora else rank)
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer, and beside it what each adapter adds."""
+
+    def __init__(self, base: nn.Linear, routes: list[Route], adapters: dict[str, Adapter]) -> None:
+        super().__init__()
+        self.base = base
+        self.routes = routes  # shared by all layers of a model, as is `adapters`
+        self.adapters = adapters
+        self.weights: dict[str, LoraWeights] = {}
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.base(x)
+        for route in self.routes:
+            weights = self.weights.get(route.adapter_id)
+            if weights is None:
+                continue
+            adapter = self.adapters[route.adapter_id]
+            inputs, outputs = (x, y) if route.rows is None else (x[route.rows], y[route.rows])
+            if route.dropout is not None and adapter.lora.dropout > 0:
+                inputs = _dropout(inputs, adapter.lora.dropout, route.dropout)
+            hidden = inputs.flatten(0, -2) @ weights.a.to(x.dtype).t()
+            b = weights.b.to(x.dtype).t()
+            outputs.flatten(0, -2).addmm_(hidden, b, alpha=adapter.scale)  # into y
+        return y
+
+
+def _dropout(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    kept = torch.empty_like(x).bernoulli_(1 - probability, generator=generator)
+    return x * kept.div_(1 - probability)
+
+
+class AdapterSet:
+    """All adapters that are loaded beside one base model."""
+
+    def __init__(self, network: nn.Module, base_model_name: str) -> None:
+        self._network = network
+        self._base_model_name = base_model_name
+        self._linears = _decoder_linears(network)
+        self._wrapped: dict[str, LoraLinear] = {}
+        self._adapters: dict[str, Adapter] = {}
+        self._routes: list[Route] = []
+
+    def __contains__(self, adapter_id: str) -> bool:
+        return adapter_id in self._adapters
+
+    def __getitem__(self, adapter_id: str) -> Adapter:
+        adapter = self._adapters.get(adapter_id)
+        if adapter is None:
+            raise AdapterNotLoaded(f"The adapter {adapter_id} is not loaded.")
+        return adapter
+
+    def create(self, adapter_id: str, lora: LoraSpec, seed: int) -> Adapter:
+        """A fresh adapter to train: A as PEFT draws it, in layer order from `seed`; B zero."""
+        names = self._resolve(lora.targets)
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        weights = {}
+        for name in names:
+            linear = self._linears[name]
+            bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform_ with a=sqrt(5)
+            a = torch.empty(lora.rank, linear.in_features).uniform_(
+                -bound, bound, generator=generator
+            )
+            weights[name] = LoraWeights(a, torch.zeros(linear.out_features, lora.rank))
+        return self._add(adapter_id, lora, False, weights, is_trained=True)
+
+    def load(self, adapter_id: str, folder: Path) -> Adapter:
+        """Put a PEFT folder beside the base, ready to answer."""
+        saved = peft_format.read(folder)
+        for name, (a, b) in saved.weights.items():
+            linear = self._linears.get(name)
+            if linear is None:
+                raise BadAdapter(f"The base model has no linear layer named {name}.")
+            if a.shape[1] != linear.in_features or b.shape[0] != linear.out_features:
+                raise BadAdapter(
+                    f"The adapter's layer {name} is made for {a.shape[1]} inputs and {b.shape[0]} "
+                    f"outputs; the base model's has {linear.in_features} and "
+                    f"{linear.out_features}."
+                )
+        ordered = {n: LoraWeights(*saved.weights[n]) for n in self._linears if n in saved.weights}
+        return self._add(adapter_id, saved.lora, saved.use_rslora, ordered, is_trained=False)
+
+    def save(self, adapter_id: str, folder: Path) -> None:
+        """Write a PEFT adapter's two files into an existing folder."""
+        adapter = self[adapter_id]
+        peft_format.write(
+            folder,
+            lora=adapter.lora,
+            use_rslora=adapter.use_rslora,
+            weights={name: (layer.a, layer.b) for name, layer in adapter.layers.items()},
+            target_modules=self._shortest_targets(list(adapter.layers)),
+            base_model_name=self._base_model_name,
+        )
+
+    def remove(self, adapter_id: str) -> None:
+        for name in self[adapter_id].layers:
+            del self._wrapped[name].weights[adapter_id]
+        del self._adapters[adapter_id]
+
+    @contextmanager
+    def routed(self, routes: Sequence[Route]) -> Iterator[None]:
+        """Within this context, forwards of the base model go through these adapters."""
+        for route in routes:
+            self[route.adapter_id]  # raises AdapterNotLoaded
+        self._routes[:] = routes
+        try:
+            yield
+        finally:
+            self._routes.clear()
+
+    def _add(
+        self,
+        adapter_id: str,
+        lora: LoraSpec,
+        use_rslora: bool,
+        weights: dict[str, LoraWeights],
+        *,
+        is_trained: bool,
+    ) -> Adapter:
+        if adapter_id in self._adapters:
+            raise ValueError(f"An adapter {adapter_id} is already loaded.")
+        device = next(iter(self._linears.values())).weight.device
+        flat, layers = _flattened(weights, device, is_trained=is_trained)
+        adapter = Adapter(lora=lora, use_rslora=use_rslora, flat=flat, layers=layers)
+        self._adapters[adapter_id] = adapter
+        for name, layer in layers.items():
+            self._wrap(name).weights[adapter_id] = layer
+        return adapter
+
+    def _wrap(self, name: str) -> LoraLinear:
+        if name not in self._wrapped:
+            layer = LoraLinear(self._linears[name], self._routes, self._adapters)
+            self._network.set_submodule(name, layer)
+            self._wrapped[name] = layer
+        return self._wrapped[name]
+
+    def _resolve(self, targets: tuple[str, ...]) -> list[str]:
+        if targets == (ALL_LINEAR,):
+            return list(self._linears)
+        for target in targets:
+            if not any(_is_target(name, target) for name in self._linears):
+                raise BadAdapter(f"The base model has no linear layer named {target}.")
+        return [name for name in self._linears if any(_is_target(name, t) for t in targets)]
+
+    def _shortest_targets(self, names: list[str]) -> list[str]:
+        """Last name parts where they select just these layers, as other tools expect; else all."""
+        parts = sorted({name.rpartition(".")[2] for name in names})
+        return parts if self._resolve(tuple(parts)) == names else names
+
+
+def _is_target(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _decoder_linears(network: nn.Module) -> dict[str, nn.Linear]:
+    """Every linear layer but the output head, in the model's own order."""
+    head = network.get_output_embeddings()  # type: ignore[operator]
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+    }
+
+
+def _flattened(
+    weights: dict[str, LoraWeights], device: torch.device, *, is_trained: bool
+) -> tuple[Tensor, dict[str, LoraWeights]]:
+    """One buffer for all weights (and one for gradients): the optimizer then works on one tensor.
+
+    Autograd adds into a gradient that is already there, so the views' sums land in `flat.grad`.
+    """
+    tensors = [t for layer in weights.values() for t in (layer.a, layer.b)]
+    flat = torch.cat([t.detach().reshape(-1).float() for t in tensors]).to(device)
+    if is_trained:
+        flat.requires_grad_()
+        flat.grad = torch.zeros_like(flat)
+    views = []
+    start = 0
+    for tensor in tensors:
+        end = start + tensor.numel()
+        view = flat.detach()[start:end].view(tensor.shape)
+        if flat.grad is not None:
+            view.requires_grad_()
+            view.grad = flat.grad[start:end].view(tensor.shape)
+        views.append(view)
+        start = end
+    pairs = zip(views[::2], views[1::2], strict=True)
+    return flat, {name: LoraWeights(a, b) for name, (a, b) in zip(weights, pairs, strict=True)}
+
+
+def rows_by_adapter(adapter_ids: Sequence[str | None]) -> list[Route]:
+    """Routes for a batch whose rows are already grouped by adapter."""
+    routes = []
+    start = 0
+    for row in range(1, len(adapter_ids) + 1):
+        if row < len(adapter_ids) and adapter_ids[row] == adapter_ids[start]:
+            continue
+        adapter_id = adapter_ids[start]
+        if adapter_id is not None:
+            rows = None if row - start == len(adapter_ids) else slice(start, row)
+            routes.append(Route(adapter_id=adapter_id, rows=rows))
+        start = row
+    return routes

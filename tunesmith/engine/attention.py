@@ -1,0 +1,94 @@
+"""Attention over a packed batch, segment by segment; for all else it is transformers' SDPA.
+
+It goes into every model through transformers' attention interface; the segments come beside the
+call, as not all models hand unknown arguments down to their attention.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from tunesmith.engine.packing import Segment
+
+NAME = "tunesmith_segments"
+
+
+class SegmentTable:
+    """What the layers of one forward share."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        numbers = {segment: number for number, segment in enumerate(segments)}
+        self.lengths = [segment.end - segment.start for segment in segments]
+        self.prefixes = [numbers[s.prefix] if s.prefix else None for s in segments]
+        self._masks: dict[tuple[int, int], Tensor] = {}
+
+    def mask(self, num_prefix: int, num_own: int, like: Tensor) -> Tensor:
+        """(own, prefix + own), added to the scores: all of the prefix, then causal."""
+        key = (num_prefix, num_own)
+        if key not in self._masks:
+            hidden = torch.full((num_own, num_prefix + num_own), float("-inf"), device=like.device)
+            self._masks[key] = hidden.triu(num_prefix + 1).to(like.dtype)
+        return self._masks[key]
+
+
+_table: ContextVar[SegmentTable | None] = ContextVar("segment table", default=None)
+
+
+@contextmanager
+def over_segments(segments: Sequence[Segment]) -> Iterator[None]:
+    """Within this context a forward's one row is a stream of these segments."""
+    token = _table.set(SegmentTable(segments))
+    try:
+        yield
+    finally:
+        _table.reset(token)
+
+
+def _attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    table = _table.get()
+    if table is None:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **others
+        )
+        return output, None
+    num_repeats = query.shape[1] // key.shape[1]
+    queries = query.split(table.lengths, dim=2)  # (1, heads, own, head size) each
+    keys = repeat_kv(key, num_repeats).split(table.lengths, dim=2)
+    values = repeat_kv(value, num_repeats).split(table.lengths, dim=2)
+    outputs = []
+    for number, prefix in enumerate(table.prefixes):
+        q, k, v = queries[number], keys[number], values[number]
+        if prefix is None:
+            part = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
+        else:
+            mask = table.mask(table.lengths[prefix], table.lengths[number], q)
+            k = torch.cat([keys[prefix], k], dim=2)
+            v = torch.cat([values[prefix], v], dim=2)
+            part = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
+        outputs.append(part)
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
+    return None if _table.get() is not None else sdpa_mask(*args, **kwargs)
+
+
+AttentionInterface.register(NAME, _attend)
+AttentionMaskInterface.register(NAME, _mask)

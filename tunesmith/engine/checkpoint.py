@@ -1,0 +1,125 @@
+"""A run's state on disk: written whole or not at all, and read only when intact."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tunesmith.engine import peft_format
+from tunesmith.engine.errors import BadCheckpoint
+from tunesmith.engine.run import Run
+
+MANIFEST_FILE = "manifest.json"
+_MOMENTS_FILE = "optimizer.safetensors"
+_STATE_FILE = "training_state.json"
+
+
+def save_checkpoint(run: Run) -> Path:
+    """A folder to go on from, and at the same time a PEFT adapter that answers."""
+    folder = run.spec.output_dir / "checkpoints" / f"step-{run.step}"
+    with written_whole(folder) as temporary:
+        run.model.adapters.save(run.spec.run_id, temporary)
+        save_file(_optimizer_tensors(run), temporary / _MOMENTS_FILE)
+        state = {
+            "step": run.step,
+            "trained_tokens": run.trained_tokens,
+            "fingerprint": run.fingerprint,
+        }
+        (temporary / _STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def save_adapter(run: Run) -> Path:
+    folder = run.spec.output_dir / "adapter"
+    with written_whole(folder) as temporary:
+        run.model.adapters.save(run.spec.run_id, temporary)
+    return folder
+
+
+def resume(run: Run, folder: Path) -> None:
+    """Bring a freshly opened run to where the checkpoint was taken; raises BadCheckpoint."""
+    check_manifest(folder)
+    state: dict[str, Any] = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
+    if state["fingerprint"] != run.fingerprint:
+        raise BadCheckpoint(
+            "The checkpoint is of another run: the data or the hyperparameters differ."
+        )
+    saved = peft_format.read(folder).weights
+    if saved.keys() != run.adapter.layers.keys():
+        raise BadCheckpoint("The checkpoint's adapter does not fit the base model.")
+    with torch.no_grad():
+        for name, layer in run.adapter.layers.items():
+            layer.a.copy_(saved[name][0])
+            layer.b.copy_(saved[name][1])
+    tensors = load_file(folder / _MOMENTS_FILE)
+    run.generator.set_state(tensors.pop("generator"))
+    run.optimizer.state[run.adapter.flat] = {
+        "step": tensors["step"],  # fused AdamW keeps it where the weights are
+        "exp_avg": tensors["exp_avg"],
+        "exp_avg_sq": tensors["exp_avg_sq"],
+    }
+    for key, tensor in run.optimizer.state[run.adapter.flat].items():
+        run.optimizer.state[run.adapter.flat][key] = tensor.to(run.model.device)
+    run.step = state["step"]
+    run.trained_tokens = state["trained_tokens"]
+
+
+def _optimizer_tensors(run: Run) -> dict[str, torch.Tensor]:
+    state = run.optimizer.state[run.adapter.flat]
+    moments = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
+    return {**moments, "generator": run.generator.get_state()}
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """Yields a temporary sibling; on success it becomes `folder`, durable and with a manifest."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.parent / f".{folder.name}.partial"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    yield temporary
+    files = {path.name: _described(path) for path in sorted(temporary.iterdir())}
+    manifest = json.dumps({"files": files}, indent=2) + "\n"
+    (temporary / MANIFEST_FILE).write_text(manifest, encoding="utf-8")
+    for path in [*temporary.iterdir(), temporary]:
+        _sync(path)
+    if folder.exists():  # of an earlier attempt that got this far
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+    _sync(folder.parent)
+
+
+def check_manifest(folder: Path) -> None:
+    """Raises BadCheckpoint unless every file is there, of its size and its hash."""
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        files: dict[str, dict[str, Any]] = manifest["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadCheckpoint(f"The checkpoint {folder.name} has no readable manifest.") from error
+    for name, described in files.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise BadCheckpoint(f"The checkpoint {folder.name} lacks {name}.")
+        if _described(path) != described:
+            raise BadCheckpoint(f"The file {name} of checkpoint {folder.name} was altered.")
+
+
+def _described(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

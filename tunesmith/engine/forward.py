@@ -1,0 +1,60 @@
+"""The logits of a packed batch, and which models can take one."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tunesmith.engine import attention
+from tunesmith.engine.chat import Example
+from tunesmith.engine.model import BaseModel
+from tunesmith.engine.packing import PackedBatch, pack, pack_singly
+
+
+def logits(model: BaseModel, batch: PackedBatch) -> Tensor:
+    """The logits at the batch's `logit_positions`, (rows, vocabulary)."""
+    device = model.device
+    inputs: dict[str, Any] = {"input_ids": torch.tensor([batch.token_ids], device=device)}
+    positions = torch.tensor(batch.logit_positions, device=device)
+    if model.takes("logits_to_keep"):
+        inputs["logits_to_keep"] = positions
+    if len(batch.segments) == 1:
+        output: Tensor = model.network(**inputs, use_cache=False).logits[0]
+    else:
+        inputs["position_ids"] = torch.tensor([batch.position_ids], device=device)
+        with attention.over_segments(batch.segments):
+            output = model.network(**inputs, use_cache=False).logits[0]
+    return output if model.takes("logits_to_keep") else output[positions]
+
+
+def packing_obstacle(model: BaseModel, max_length_tokens: int) -> str | None:
+    """Why several examples cannot share one forward of this model, as a sentence; or None."""
+    if not model.has_positional_cache:
+        kinds = ", ".join(sorted(model.layer_types))
+        return f"The model has layers that are not plain attention ({kinds})."
+    for key in ("sliding_window", "attention_chunk_size"):
+        window = getattr(model.config, key, None)
+        uses_window = model.layer_types != {"full_attention"}
+        if uses_window and isinstance(window, int) and window < max_length_tokens:
+            return f"The model's attention reaches back {window} tokens only."
+    if not model.takes("position_ids"):
+        return "The model does not take explicit positions."
+    if not _packs_exactly(model):
+        return "The model answers differently when examples are packed."
+    return None
+
+
+@torch.no_grad()
+def _packs_exactly(model: BaseModel) -> bool:
+    """Try it on a few tokens: some models derive positions or masks in ways of their own."""
+    vocabulary = model.config.vocab_size
+    head = [(7 * i + 3) % vocabulary for i in range(40)]
+    tails = [[(5 * i + 11 * k) % vocabulary for i in range(6)] for k in range(3)]
+    rows = [head + tail for tail in tails] + [(head + tails[0])[::-1]]
+    examples = [Example(row, [False] * 40 + [True] * (len(row) - 40)) for row in rows]
+    examples.sort(key=lambda example: example.token_ids)
+    [packed] = pack(examples, 1000)
+    packed_logits = logits(model, packed).float()[packed.target_rows]
+    alone = [logits(model, single).float()[single.target_rows] for single in pack_singly(examples)]
+    difference = (packed_logits - torch.cat(alone)).norm() / torch.cat(alone).norm()
+    return bool(difference < (1e-4 if model.network.dtype == torch.float32 else 5e-2))

@@ -1,0 +1,83 @@
+"""Keys and values of several rows, padded on the left to one width; rows join and leave."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from tunesmith.engine.adapters import rows_by_adapter
+from tunesmith.engine.model import BaseModel
+
+
+class KeyValueCache:
+    """`padding[i]` columns on the left of row i mean nothing and are never looked at."""
+
+    def __init__(self, padding: list[int]) -> None:
+        # Without a config every layer keeps all positions, those with a window too: the window
+        # is then a matter of the mask alone, and joining rows needs no care.
+        self._cache = DynamicCache()
+        self.padding = padding
+
+    @property
+    def width(self) -> int:
+        return int(self._cache.get_seq_length())
+
+    @torch.no_grad()
+    def forward(
+        self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
+    ) -> Tensor:
+        """Append tokens (rows, new); returns the logits after the last, (rows, vocabulary)."""
+        width = self.width
+        device = model.device
+        padding = torch.tensor(self.padding, device=device)[:, None]
+        columns = torch.arange(width + token_ids.shape[1], device=device)[None]
+        keep_last = {"logits_to_keep": 1} if model.takes("logits_to_keep") else {}
+        try:
+            with model.adapters.routed(rows_by_adapter(adapter_ids)):
+                logits: Tensor = model.network(
+                    input_ids=token_ids,
+                    attention_mask=(columns >= padding).long(),
+                    position_ids=(columns[:, width:] - padding).clamp(min=0),
+                    past_key_values=self._cache,
+                    use_cache=True,
+                    **keep_last,
+                ).logits
+        except BaseException:
+            self._narrow(0, width)  # some layers may have appended already
+            raise
+        return logits[:, -1]
+
+    def join(self, other: "KeyValueCache") -> None:
+        """Put the other cache's rows below these."""
+        width = max(self.width, other.width)
+        self._widen(width)
+        other._widen(width)
+        self.padding += other.padding
+        for mine, theirs in zip(self._cache.layers, other._cache.layers, strict=True):
+            mine.keys = torch.cat([mine.keys, theirs.keys])
+            mine.values = torch.cat([mine.values, theirs.values])
+
+    def select(self, rows: list[int]) -> None:
+        """Keep these rows, in this order, and no column that is padding for all of them."""
+        self._cache.batch_select_indices(torch.tensor(rows))
+        self.padding = [self.padding[row] for row in rows]
+        spare = min(self.padding)
+        if spare:
+            self._narrow(spare, self.width)
+            self.padding = [count - spare for count in self.padding]
+
+    def _widen(self, width: int) -> None:
+        missing = width - self.width
+        if missing == 0:
+            return
+        self.padding = [count + missing for count in self.padding]
+        for layer in self._cache.layers:
+            layer.keys = nn.functional.pad(layer.keys, (0, 0, missing, 0))
+            layer.values = nn.functional.pad(layer.values, (0, 0, missing, 0))
+
+    def _narrow(self, start: int, end: int) -> None:
+        for layer in self._cache.layers:
+            if layer.is_initialized:
+                layer.keys = layer.keys[..., start:end, :].contiguous()
+                layer.values = layer.values[..., start:end, :].contiguous()

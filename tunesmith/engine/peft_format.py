@@ -1,0 +1,157 @@
+"""PEFT's adapter folder, read with suspicion and written so that stock PEFT takes it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tunesmith.engine.errors import BadAdapter
+from tunesmith.engine.spec import LoraSpec
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+_KEY_PREFIX = "base_model.model."
+_A_SUFFIX = ".lora_A.weight"
+_B_SUFFIX = ".lora_B.weight"
+
+# Options of peft.LoraConfig that change the arithmetic in ways our layers do not know.
+_REFUSED_OPTIONS = (
+    "use_dora",
+    "modules_to_save",
+    "lora_bias",
+    "rank_pattern",
+    "alpha_pattern",
+    "layer_replication",
+    "trainable_token_indices",
+    "target_parameters",
+    "fan_in_fan_out",
+    "use_qalora",
+    "use_bdlora",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "velora_config",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeftFolder:
+    lora: LoraSpec
+    use_rslora: bool
+    weights: dict[str, tuple[Tensor, Tensor]]  # module name -> A (rank, in), B (out, rank)
+
+
+def read(folder: Path) -> PeftFolder:
+    """Raises BadAdapter for anything but plain LoRA in safetensors."""
+    config = _read_config(folder)
+    rank = config.get("r")
+    if not isinstance(rank, int) or rank < 1:
+        raise BadAdapter(f"`r` in {CONFIG_FILE} must be a positive integer.")
+    weights = _paired(_read_weights(folder))
+    for name, (a, b) in weights.items():
+        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
+            raise BadAdapter(f"The tensors of {name} do not have the rank {rank} of {CONFIG_FILE}.")
+        if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+            raise BadAdapter(f"The tensors of {name} hold values that are not finite.")
+    lora = LoraSpec(
+        rank=rank,
+        alpha=float(config.get("lora_alpha", 8)),
+        dropout=float(config.get("lora_dropout", 0.0)),
+        targets=tuple(sorted({name.rpartition(".")[2] for name in weights})),
+    )
+    return PeftFolder(lora=lora, use_rslora=bool(config.get("use_rslora")), weights=weights)
+
+
+def write(
+    folder: Path,
+    *,
+    lora: LoraSpec,
+    use_rslora: bool,
+    weights: dict[str, tuple[Tensor, Tensor]],
+    target_modules: list[str],
+    base_model_name: str,
+) -> None:
+    alpha = int(lora.alpha) if lora.alpha == int(lora.alpha) else lora.alpha
+    config = {
+        "base_model_name_or_path": base_model_name,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "lora_alpha": alpha,
+        "lora_dropout": lora.dropout,
+        "modules_to_save": None,
+        "peft_type": "LORA",
+        "r": lora.rank,
+        "target_modules": target_modules,
+        "task_type": "CAUSAL_LM",
+        "use_dora": False,
+        "use_rslora": use_rslora,
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tensors = {}
+    for name, (a, b) in weights.items():
+        tensors[f"{_KEY_PREFIX}{name}{_A_SUFFIX}"] = a.detach().cpu().contiguous()
+        tensors[f"{_KEY_PREFIX}{name}{_B_SUFFIX}"] = b.detach().cpu().contiguous()
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise BadAdapter(f"The adapter folder has no {CONFIG_FILE}.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadAdapter(f"{CONFIG_FILE} is not valid JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise BadAdapter(f"{CONFIG_FILE} must hold a JSON object.")
+    if config.get("peft_type", "LORA") != "LORA":
+        raise BadAdapter(f"Only LoRA adapters are supported, not {config['peft_type']}.")
+    if config.get("bias", "none") != "none":
+        raise BadAdapter("Adapters that train biases (`bias`) are not supported.")
+    for option in _REFUSED_OPTIONS:
+        if config.get(option):
+            raise BadAdapter(f"Adapters with `{option}` are not supported.")
+    return config
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+            raise BadAdapter(
+                f"Adapter weights must be safetensors ({WEIGHTS_FILE}); pickled weights can run "
+                "code when they are opened and are refused."
+            )
+        raise BadAdapter(f"The adapter folder has no {WEIGHTS_FILE}.")
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise BadAdapter(f"{WEIGHTS_FILE} cannot be read: {error}.") from error
+    return tensors
+
+
+def _paired(tensors: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    by_module: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        for suffix in (_A_SUFFIX, _B_SUFFIX):
+            if key.startswith(_KEY_PREFIX) and key.endswith(suffix):
+                name = key.removeprefix(_KEY_PREFIX).removesuffix(suffix)
+                by_module.setdefault(name, {})[suffix] = tensor
+                break
+        else:
+            raise BadAdapter(f"{WEIGHTS_FILE} holds {key}, which is not a LoRA tensor.")
+    for name, pair in by_module.items():
+        if len(pair) != 2:
+            raise BadAdapter(f"{WEIGHTS_FILE} lacks lora_A or lora_B of {name}.")
+    if not by_module:
+        raise BadAdapter(f"{WEIGHTS_FILE} holds no LoRA tensors.")
+    return {name: (pair[_A_SUFFIX], pair[_B_SUFFIX]) for name, pair in by_module.items()}

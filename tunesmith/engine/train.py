@@ -1,0 +1,112 @@
+"""The training loop: one adapter, told step by step."""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+
+from tunesmith.engine.checkpoint import resume, save_adapter, save_checkpoint
+from tunesmith.engine.errors import Diverged
+from tunesmith.engine.evaluate import evaluate
+from tunesmith.engine.events import (
+    CheckpointSaved,
+    Evaluating,
+    Finished,
+    Started,
+    StepDone,
+    Stopped,
+    TrainEvent,
+)
+from tunesmith.engine.model import BaseModel
+from tunesmith.engine.run import Run, close_run, open_run
+from tunesmith.engine.spec import TrainSpec
+from tunesmith.engine.step import forward_backward, optim_step
+
+
+def train(
+    model: BaseModel, spec: TrainSpec, should_stop: Callable[[], bool]
+) -> Generator[TrainEvent, None, None]:
+    """Fine-tune one adapter, telling what happens as it happens.
+
+    While the generator lives, the adapter answers under `run_id`. Raises BadExample,
+    BadAdapter, BadCheckpoint, OutOfMemory and Diverged.
+    """
+    run = open_run(model, spec)
+    try:
+        if spec.resume_from is not None:
+            resume(run, spec.resume_from)
+        yield _started(run)
+        saved_at = time.monotonic()
+        while run.step < run.order.total_steps:
+            if should_stop():
+                path = None
+                if run.step > 0:
+                    path = save_checkpoint(run)
+                yield Stopped(step=run.step, path=path)
+                return
+            done = train_step(run)
+            yield (yield from _evaluated(run, done))
+            epoch = run.order.epoch_ended_by(run.step)
+            is_due = time.monotonic() - saved_at >= spec.checkpoint_every_seconds
+            if epoch is not None or is_due:
+                yield CheckpointSaved(step=run.step, epoch=epoch, path=save_checkpoint(run))
+                saved_at = time.monotonic()
+        yield Finished(step=run.step, path=save_adapter(run), trained_tokens=run.trained_tokens)
+    finally:
+        close_run(run)
+
+
+def train_step(run: Run) -> StepDone:
+    """One optimizer step on the next batch; raises Diverged before it could spoil the weights."""
+    began_at = time.monotonic()
+    examples = run.batch(run.step + 1)
+    num_tokens = sum(len(example.token_ids) for example in examples)
+    mean = forward_backward(run, run.micro_batches(examples))
+    if not math.isfinite(mean.loss):
+        raise Diverged(f"Step {run.step + 1} has the loss {mean.loss}; try a lower learning rate.")
+    learning_rate, grad_norm = optim_step(run)
+    run.trained_tokens += num_tokens
+    return StepDone(
+        step=run.step,
+        total_steps=run.order.total_steps,
+        epoch=run.step / run.order.steps_per_epoch,
+        loss=mean.loss,
+        token_accuracy=mean.token_accuracy,
+        learning_rate=learning_rate,
+        grad_norm=grad_norm,
+        num_tokens=num_tokens,
+        seconds=time.monotonic() - began_at,
+    )
+
+
+def _started(run: Run) -> Started:
+    validation = run.validation
+    return Started(
+        step=run.step,
+        total_steps=run.order.total_steps,
+        num_examples=len(run.training.examples),
+        num_validation_examples=len(validation.examples) if validation else 0,
+        tokens_per_epoch=run.training.num_tokens,
+        supervised_tokens_per_epoch=run.training.num_supervised_tokens,
+        num_truncated_examples=run.training.num_truncated,
+        notes=run.notes,
+    )
+
+
+def _evaluated(run: Run, done: StepDone) -> Generator[Evaluating, None, StepDone]:
+    """The step with its validation figures, where some are due."""
+    if run.validation is None:
+        return done
+    if run.step % run.spec.evaluation_batch_steps == 0:
+        sample = yield from evaluate(run, run.validation_sample)
+        done = replace(
+            done, validation_loss=sample.loss, validation_token_accuracy=sample.token_accuracy
+        )
+    if run.order.epoch_ended_by(run.step) is not None:
+        full = yield from evaluate(run, run.validation.examples)
+        done = replace(
+            done,
+            full_validation_loss=full.loss,
+            full_validation_token_accuracy=full.token_accuracy,
+        )
+    return done
