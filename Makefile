@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: setup  ## Run the main job: upload, train, compare base and tuned (DATA=file.jsonl MODEL=name for your own)
-	$(BIN)/python examples/demo.py $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
+	$(BIN)/python -m examples.demo $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
 
 serve: setup  ## Leave the service running on 127.0.0.1:8000
 	$(BIN)/tunesmith serve

@@ -45,8 +45,7 @@ class Application:
 def build(settings: Settings) -> Application:
     """Open the data folder, bring it up to date, and wire everything that answers requests."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    default_url = f"sqlite:///{(settings.data_dir / 'tunesmith.db').resolve()}"
-    database = Database(settings.database_url or default_url)
+    database = Database(_database_url(settings))
     database.upgrade()
     hub = Hub()
     house = House(blobs=Blobs(settings.data_dir / "blobs"), sampler=hub, now=_utc_now)
@@ -67,6 +66,12 @@ def build(settings: Settings) -> Application:
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)
     return Application(asgi=app, first_key=first_key)
+
+
+def _database_url(settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{(settings.data_dir / 'tunesmith.db').resolve()}"
 
 
 def _utc_now() -> datetime:

@@ -23,6 +23,7 @@ from tunesmith.store.database import MAX_READERS, Database, Store
 log = structlog.get_logger()
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
+_IS_STREAM = "tunesmith.is_stream"
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
@@ -128,6 +129,8 @@ def render_errors_with(app: FastAPI, render: Render) -> None:
 
     def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, errors.TunesmithError):  # raised while the body was read
+            return ours(request, error.__cause__)
         return render(request, _from_framework(request, error), error.status_code)
 
     def unexpected(request: Request, error: Exception) -> Response:
@@ -207,9 +210,9 @@ class RequestIds:
 
 
 class JsonLimit:
-    """Pure ASGI: refuses JSON bodies that nobody would send in good faith.
+    """Pure ASGI: refuses bodies that nobody would send in good faith, and that fill the memory.
 
-    Uploads are streams of another content type, and bounded where they are read.
+    It does not bound what is read by `body_stream`.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int = MAX_JSON_BYTES) -> None:
@@ -217,7 +220,7 @@ class JsonLimit:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_stream(scope):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         received = 0
@@ -226,13 +229,14 @@ class JsonLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > self._max_bytes and _IS_STREAM not in scope:
                 raise errors.TooLarge(f"The body is larger than {self._max_bytes:,} bytes.")
             return message
 
         await self._app(scope, bounded, send)
 
 
-def _is_stream(scope: Scope) -> bool:
-    content_type: bytes = dict(scope["headers"]).get(b"content-type", b"")
-    return content_type.startswith((b"multipart/form-data", b"application/octet-stream"))
+def body_stream(request: Request) -> AsyncIterator[bytes]:
+    """A body of any length, for endpoints that keep none of it in memory."""
+    request.scope[_IS_STREAM] = True
+    return request.stream()

@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the server listens on.")
     data_dir: Path = Field(Path("data"), description="Folder for the database and all files.")
-    database_url: str | None = Field(
+    database_url: SecretStr | None = Field(
         None, description="SQLAlchemy URL; by default SQLite in the data folder."
     )
     admin_key: SecretStr | None = Field(
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     )
     device: str = Field("auto", description="auto, cpu, cuda or mps: where hosts compute.")
     threads: int | None = Field(
-        None, ge=1, description="CPU threads of a host; by default all cores."
+        None, ge=1, description="CPU threads of a host; by default all cores but one."
     )
     checkpoint_seconds: float = Field(
         60.0, gt=0, description="Longest stretch of training that a kill can cost."

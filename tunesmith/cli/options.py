@@ -28,7 +28,8 @@ def load_settings(**switches: Any) -> Settings:
             )
         raise typer.Exit(2) from None
     except ValueError as error:
-        fail(str(error))
+        typer.secho(f"TUNESMITH_LOG_LEVEL: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(2) from None
     return settings
 
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -80,6 +79,7 @@ def _die_with_parent() -> None:
 
     Nobody is there then to take a checkpoint: hosts see their own input end and go too.
     """
-    while sys.stdin.buffer.read(1):
+    # Not through sys.stdin: its lock, held in a daemon thread, would break the interpreter's end.
+    while os.read(0, 1):
         pass
     os._exit(1)

@@ -57,7 +57,9 @@ class LocalHost:
 class LocalLauncher:
     def __init__(self, *, device: str, threads: int | None) -> None:
         self._device = device
-        self._threads = threads or os.cpu_count() or 1
+        # One core stays free: threads that share a core with others wait for each other at every
+        # barrier, and a step then takes many times as long as with one thread fewer.
+        self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
 
     def launch(self, model_name: str, model_folder: Path) -> LocalHost:
         command = [sys.executable, "-m", "tunesmith.compute.host"]

@@ -1,9 +1,11 @@
 """Training files: their formats, and the checks that need no tokenizer."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 from tunesmith.domain.errors import InvalidTrainingData
 
@@ -18,7 +20,8 @@ BAD_EXAMPLE = "bad_example"
 
 _CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions"})
 _COMPLETION_KEYS = frozenset({"prompt", "completion"})
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_SURROGATE = re.compile(rb"\\u[dD]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,11 @@ def require_enough_examples(summary: DatasetSummary) -> None:
         )
 
 
+def read_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, cut where they are too long, so that none fills the memory."""
+    return iter(partial(file.readline, MAX_LINE_BYTES + 1), b"")
+
+
 def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number from 1, JSON object) of each line that is not blank."""
     for line, raw in enumerate(lines, start=1):
@@ -82,7 +90,18 @@ def _parse_line(raw: bytes, line: int) -> dict[str, Any]:
         ) from error
     if not isinstance(row, dict):
         raise InvalidTrainingData("The line is not a JSON object.", line=line, code=NOT_JSON_LINES)
+    if _SURROGATE.search(raw) and not _is_unicode(row):
+        raise _bad("The text has half a character (a surrogate without its other half).", line)
     return row
+
+
+def _is_unicode(row: dict[str, Any]) -> bool:
+    """JSON can escape halves of characters, which can then be neither stored nor tokenised."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_constant(name: str) -> None:
@@ -128,6 +147,9 @@ def _check_message(message: Any, position: int, line: int) -> None:
     role = message.get("role")
     if role not in _ROLES:
         raise _bad(f"Message {position} has no known role (it says {str(role)[:64]!r}).", line)
+    weight = message.get("weight")
+    if weight is not None and (role != "assistant" or weight not in (0, 1)):
+        raise _bad(f"Message {position}: weight is 0 or 1, on assistant messages only.", line)
     content = message.get("content")
     if content is None:
         if role == "assistant" and (message.get("tool_calls") or message.get("function_call")):
@@ -137,9 +159,6 @@ def _check_message(message: Any, position: int, line: int) -> None:
         raise _bad(f"Message {position}: content must be text or a list of parts.", line)
     if isinstance(content, list) and not all(map(_is_text_part, content)):
         raise _bad(f"Message {position}: only parts of type text can be trained on.", line)
-    weight = message.get("weight")
-    if weight is not None and (role != "assistant" or weight not in (0, 1)):
-        raise _bad(f"Message {position}: weight is 0 or 1, on assistant messages only.", line)
 
 
 def _is_text_part(part: Any) -> bool:

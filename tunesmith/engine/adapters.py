@@ -1,101 +1,29 @@
-"""Tagged LoRA layers: many adapters on one base, chosen row by row in each forward."""
+"""The adapters beside one base model: made, loaded, saved, taken away, and sent through."""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tunesmith.engine import peft_format
 from tunesmith.engine.errors import AdapterNotLoaded, BadAdapter
+from tunesmith.engine.lora import Adapter, LoraLinear, LoraWeights, Route
 from tunesmith.engine.spec import ALL_LINEAR, LoraSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """These rows of the batch (None: all) go through this adapter; others see the bare base.
-
-    `dropout` is set in training: the generator that the dropout masks are drawn from.
-    """
-
-    adapter_id: str
-    rows: slice | None = None
-    dropout: torch.Generator | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoraWeights:
-    """One adapter's share of one layer, in fp32."""
-
-    a: Tensor  # (rank, in)
-    b: Tensor  # (out, rank)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Adapter:
-    """`flat` holds all weights in one fp32 buffer; the layers' A and B are views of it."""
-
-    lora: LoraSpec
-    use_rslora: bool
-    flat: Tensor
-    layers: dict[str, LoraWeights]  # by the name of the module in the base model
-
-    @property
-    def scale(self) -> float:
-        """alpha / rank, or alpha / sqrt(rank) for rsLoRA (Kalajdzievski 2023, arXiv 2312.03732)."""
-        rank = self.lora.rank
-        return self.lora.alpha / (math.sqrt(rank) if self.use_rslora else rank)
-
-
-class LoraLinear(nn.Module):
-    """A frozen linear layer, and beside it what each adapter adds."""
-
-    def __init__(self, base: nn.Linear, routes: list[Route], adapters: dict[str, Adapter]) -> None:
-        super().__init__()
-        self.base = base
-        self.routes = routes  # shared by all layers of a model, as is `adapters`
-        self.adapters = adapters
-        self.weights: dict[str, LoraWeights] = {}
-
-    @property
-    def weight(self) -> Tensor:
-        return self.base.weight
-
-    @property
-    def bias(self) -> Tensor | None:
-        return self.base.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.base(x)
-        for route in self.routes:
-            weights = self.weights.get(route.adapter_id)
-            if weights is None:
-                continue
-            adapter = self.adapters[route.adapter_id]
-            inputs, outputs = (x, y) if route.rows is None else (x[route.rows], y[route.rows])
-            if route.dropout is not None and adapter.lora.dropout > 0:
-                inputs = _dropout(inputs, adapter.lora.dropout, route.dropout)
-            hidden = inputs.flatten(0, -2) @ weights.a.to(x.dtype).t()
-            b = weights.b.to(x.dtype).t()
-            outputs.flatten(0, -2).addmm_(hidden, b, alpha=adapter.scale)  # into y
-        return y
-
-
-def _dropout(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    kept = torch.empty_like(x).bernoulli_(1 - probability, generator=generator)
-    return x * kept.div_(1 - probability)
 
 
 class AdapterSet:
     """All adapters that are loaded beside one base model."""
 
-    def __init__(self, network: nn.Module, base_model_name: str) -> None:
+    def __init__(self, network: Any, base_model_name: str) -> None:
         self._network = network
         self._base_model_name = base_model_name
-        self._linears = _decoder_linears(network)
+        linears = {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear)}
+        self._all_linear_names = list(linears)
+        self._linears = _of_decoder(network, linears)
         self._wrapped: dict[str, LoraLinear] = {}
         self._adapters: dict[str, Adapter] = {}
         self._routes: list[Route] = []
@@ -152,9 +80,10 @@ class AdapterSet:
         )
 
     def remove(self, adapter_id: str) -> None:
-        for name in self[adapter_id].layers:
+        """Take an adapter away; that it is not there is fine."""
+        adapter = self._adapters.pop(adapter_id, None)
+        for name in adapter.layers if adapter else ():
             del self._wrapped[name].weights[adapter_id]
-        del self._adapters[adapter_id]
 
     @contextmanager
     def routed(self, routes: Sequence[Route]) -> Iterator[None]:
@@ -177,7 +106,7 @@ class AdapterSet:
         is_trained: bool,
     ) -> Adapter:
         if adapter_id in self._adapters:
-            raise ValueError(f"An adapter {adapter_id} is already loaded.")
+            raise BadAdapter(f"An adapter {adapter_id} is already loaded.")
         device = next(iter(self._linears.values())).weight.device
         flat, layers = _flattened(weights, device, is_trained=is_trained)
         adapter = Adapter(lora=lora, use_rslora=use_rslora, flat=flat, layers=layers)
@@ -204,21 +133,19 @@ class AdapterSet:
     def _shortest_targets(self, names: list[str]) -> list[str]:
         """Last name parts where they select just these layers, as other tools expect; else all."""
         parts = sorted({name.rpartition(".")[2] for name in names})
-        return parts if self._resolve(tuple(parts)) == names else names
+        hit = [n for n in self._all_linear_names if any(_is_target(n, part) for part in parts)]
+        return parts if hit == names else names
 
 
 def _is_target(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
-def _decoder_linears(network: nn.Module) -> dict[str, nn.Linear]:
-    """Every linear layer but the output head, in the model's own order."""
-    head = network.get_output_embeddings()  # type: ignore[operator]
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and module is not head
-    }
+def _of_decoder(network: Any, linears: dict[str, nn.Linear]) -> dict[str, nn.Linear]:
+    """Those of the decoder, in the model's own order: no output head, no eyes or ears."""
+    inside = {id(module) for module in network.get_decoder().modules()}
+    head = network.get_output_embeddings()
+    return {n: m for n, m in linears.items() if id(m) in inside and m is not head}
 
 
 def _flattened(
@@ -245,18 +172,3 @@ def _flattened(
         start = end
     pairs = zip(views[::2], views[1::2], strict=True)
     return flat, {name: LoraWeights(a, b) for name, (a, b) in zip(weights, pairs, strict=True)}
-
-
-def rows_by_adapter(adapter_ids: Sequence[str | None]) -> list[Route]:
-    """Routes for a batch whose rows are already grouped by adapter."""
-    routes = []
-    start = 0
-    for row in range(1, len(adapter_ids) + 1):
-        if row < len(adapter_ids) and adapter_ids[row] == adapter_ids[start]:
-            continue
-        adapter_id = adapter_ids[start]
-        if adapter_id is not None:
-            rows = None if row - start == len(adapter_ids) else slice(start, row)
-            routes.append(Route(adapter_id=adapter_id, rows=rows))
-        start = row
-    return routes

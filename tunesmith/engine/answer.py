@@ -1,6 +1,7 @@
 """One answer while it is written: which token comes next, and which text is certain."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,7 +25,9 @@ class Answer:
         self.token_ids: list[int] = []
         self.finish_reason: str | None = None
         self._end_ids = frozenset() if spec.ignore_end_of_text else model.end_of_text_ids
-        self._text = TextStream(model.tokenizer, spec.stop)
+        # Where the answer goes on in the prompt's text, a leading space belongs to it.
+        context_ids = prompt_ids[-8:] if spec.prompt else []
+        self._text = TextStream(model.tokenizer, spec.stop, context_ids)
         self._counts: Counter[int] = Counter()
         self._generator = torch.Generator()
         if spec.seed is None:
@@ -91,27 +94,41 @@ class Answer:
 class TextStream:
     """Tokens in, text out; holds back half characters and what may become a stop string."""
 
-    def __init__(self, tokenizer: Any, stop: tuple[str, ...]) -> None:
+    def __init__(
+        self, tokenizer: Any, stop: tuple[str, ...], context_ids: Sequence[int] = ()
+    ) -> None:
         self.is_stopped = False
         self._tokenizer = tokenizer
         self._stop = tuple(text for text in stop if text)
-        self._stream = DecodeStream(skip_special_tokens=True)
-        self._token_ids: list[int] = []
-        self._decoded = ""
+        self._stream = DecodeStream(list(context_ids), skip_special_tokens=True)
+        self._token_ids = list(context_ids)
+        self._decoded = self._decode_all()  # what is out, the context's text included
         self._held = ""
 
     def push(self, token_id: int) -> str:
         self._token_ids.append(token_id)
-        piece = self._stream.step(self._tokenizer.backend_tokenizer, token_id) or ""
+        backend = self._tokenizer.backend_tokenizer
+        try:
+            piece = self._stream.step(backend, token_id) or ""
+        except Exception as error:  # the only type that tokenizers raises
+            if "Invalid prefix" not in str(error):
+                raise
+            # Bytes that are no UTF-8 spoilt, in hindsight, characters that are out already.
+            self._stream = DecodeStream(skip_special_tokens=True)
+            piece = self._stream.step(backend, token_id) or ""
         self._decoded += piece
         return self._release(self._held + piece)
 
     def finish(self) -> str:
         """The rest, but a character whose bytes did not all come."""
-        whole = self._tokenizer.decode(self._token_ids, skip_special_tokens=True)
+        whole = self._decode_all()
         rest = whole.removeprefix(self._decoded) if whole.startswith(self._decoded) else ""
         text = self._release(self._held + rest.rstrip("\ufffd"))
         text, self._held = text + self._held, ""
+        return text
+
+    def _decode_all(self) -> str:
+        text: str = self._tokenizer.decode(self._token_ids, skip_special_tokens=True)
         return text
 
     def _release(self, text: str) -> str:

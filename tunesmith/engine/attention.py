@@ -69,9 +69,9 @@ def _attend(
         )
         return output, None
     num_repeats = query.shape[1] // key.shape[1]
-    queries = query.split(table.lengths, dim=2)  # (1, heads, own, head size) each
-    keys = repeat_kv(key, num_repeats).split(table.lengths, dim=2)
-    values = repeat_kv(value, num_repeats).split(table.lengths, dim=2)
+    queries = torch.split(query, table.lengths, dim=2)  # (1, heads, own, head size) each
+    keys = torch.split(repeat_kv(key, num_repeats), table.lengths, dim=2)
+    values = torch.split(repeat_kv(value, num_repeats), table.lengths, dim=2)
     outputs = []
     for number, prefix in enumerate(table.prefixes):
         q, k, v = queries[number], keys[number], values[number]

@@ -173,7 +173,7 @@ def _render(
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
         )
-    except (TemplateError, ValueError, TypeError, KeyError) as error:
+    except (TemplateError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadConversation(f"The chat template refuses the messages: {error}.") from error
     return text
 
@@ -192,6 +192,8 @@ def _plain(message: Message, tokenizer: Any) -> Message:
     if role == "developer" and "developer" not in str(tokenizer.chat_template):
         plain["role"] = "system"
     if "tool_calls" in plain:
+        if not isinstance(plain["tool_calls"], list):
+            raise BadConversation("`tool_calls` must be a list.")
         plain["tool_calls"] = [_with_parsed_arguments(call) for call in plain["tool_calls"]]
     return plain
 
@@ -203,10 +205,14 @@ def _text(content: Any) -> str:
         return content
     if not isinstance(content, list):
         raise BadConversation("`content` must be text, null or a list of text parts.")
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text" or "text" not in part:
-            raise BadConversation("Only parts of type `text` are supported in `content`.")
-    return "".join(part["text"] for part in content)
+    return "".join(_part_text(part) for part in content)
+
+
+def _part_text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+    if not isinstance(text, str):
+        raise BadConversation("Only parts of type `text` are supported in `content`.")
+    return text
 
 
 def _with_parsed_arguments(call: Any) -> Any:

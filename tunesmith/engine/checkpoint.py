@@ -90,10 +90,12 @@ def written_whole(folder: Path) -> Iterator[Path]:
     (temporary / MANIFEST_FILE).write_text(manifest, encoding="utf-8")
     for path in [*temporary.iterdir(), temporary]:
         _sync(path)
+    replaced = folder.parent / f".{folder.name}.replaced"
     if folder.exists():  # of an earlier attempt that got this far
-        shutil.rmtree(folder)
+        folder.rename(replaced)
     temporary.rename(folder)
     _sync(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def check_manifest(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class BatchOrder:
     def total_steps(self) -> int:
         return self.steps_per_epoch * self.num_epochs
 
-    def batch(self, step: int) -> list[int]:
+    def batch(self, step: int) -> tuple[int, ...]:
         """The examples of a step, which counts from 1; an epoch's last batch may be smaller."""
         epoch, position = divmod(step - 1, self.steps_per_epoch)
         start = position * self.batch_size
@@ -109,7 +110,7 @@ class BatchOrder:
         return epoch if rest == 0 else None
 
 
-def shuffled(count: int, seed: int, epoch: int) -> list[int]:
+@lru_cache(maxsize=2)
+def shuffled(count: int, seed: int, epoch: int) -> tuple[int, ...]:
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    order: list[int] = torch.randperm(count, generator=generator).tolist()
-    return order
+    return tuple(torch.randperm(count, generator=generator).tolist())

@@ -57,4 +57,4 @@ def _packs_exactly(model: BaseModel) -> bool:
     packed_logits = logits(model, packed).float()[packed.target_rows]
     alone = [logits(model, single).float()[single.target_rows] for single in pack_singly(examples)]
     difference = (packed_logits - torch.cat(alone)).norm() / torch.cat(alone).norm()
-    return bool(difference < (1e-4 if model.network.dtype == torch.float32 else 5e-2))
+    return bool(difference < model.tolerance)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from tunesmith.engine.adapters import rows_by_adapter
+from tunesmith.engine.lora import rows_by_adapter
 from tunesmith.engine.model import BaseModel
 
 
@@ -81,3 +81,24 @@ class KeyValueCache:
             if layer.is_initialized:
                 layer.keys = layer.keys[..., start:end, :].contiguous()
                 layer.values = layer.values[..., start:end, :].contiguous()
+
+
+def batching_obstacle(model: BaseModel) -> str | None:
+    """Why rows of this model cannot be answered together, as a sentence; or None. Tried out."""
+    if not model.has_positional_cache:
+        kinds = ", ".join(sorted(model.layer_types))
+        return f"The model has layers that are not plain attention ({kinds})."
+    rows = [[(7 * i + 3) % model.config.vocab_size for i in range(n)] for n in (9, 5)]
+    padded = torch.tensor([[0] * (9 - len(row)) + row for row in rows], device=model.device)
+    cache = KeyValueCache([0, 4])
+    try:
+        cache.forward(model, padded[:, :6], [None, None])
+        cache.forward(model, padded[:, 6:8], [None, None])
+        together = cache.forward(model, padded[:, 8:], [None, None]).float()
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+        return "The model does not take a plain key-value cache."
+    inputs = [torch.tensor([row], device=model.device) for row in rows]
+    with torch.no_grad():
+        alone = torch.cat([model.network(i, use_cache=False).logits[:, -1] for i in inputs]).float()
+    is_same = (together - alone).norm() / alone.norm() < model.tolerance
+    return None if is_same else "The model answers differently when rows are padded."

@@ -7,6 +7,7 @@ from itertools import pairwise
 from tunesmith.engine.chat import Example
 
 MIN_SHARED_TOKENS = 32
+MAX_GROUP_EXAMPLES = 64  # what a prefix costs is then next to nothing, and so is the search
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def group_by_prefix(examples: Sequence[Example]) -> list[Group]:
     for end in range(1, len(ordered) + 1):
         best, group = saved[end - 1], (end - 1, 0)
         shared = limits[end - 1]
-        for start in range(end - 2, -1, -1):
+        for start in range(end - 2, max(-1, end - 1 - MAX_GROUP_EXAMPLES), -1):
             shared = min(shared, limits[start], common[start])
             if shared < MIN_SHARED_TOKENS:
                 break

@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import torch
 
 from tunesmith.engine import data, forward, optim
-from tunesmith.engine.adapters import Adapter, Route
 from tunesmith.engine.chat import Example
 from tunesmith.engine.data import BatchOrder, Dataset
+from tunesmith.engine.lora import Adapter, Route
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
 from tunesmith.engine.spec import TrainSpec
@@ -23,6 +22,7 @@ _FREE_FIELDS = (
     "output_dir",
     "resume_from",
     "evaluation_batch_steps",
+    "micro_batch_tokens",  # rounding apart
     "checkpoint_every_seconds",
 )
 
@@ -37,8 +37,7 @@ class Run:
     order: BatchOrder
     optimizer: torch.optim.Optimizer
     generator: torch.Generator  # of the dropout masks
-    micro_batches: Callable[[list[Example]], list[PackedBatch]]
-    evaluation_batches: Callable[[list[Example]], list[PackedBatch]]
+    packs_examples: bool  # or trains each alone, where the model knows no other way
     notes: tuple[str, ...]
     step: int = 0  # optimizer steps done
     trained_tokens: int = 0
@@ -61,6 +60,20 @@ class Run:
 
     def batch(self, step: int) -> list[Example]:
         return [self.training.examples[i] for i in self.order.batch(step)]
+
+    def micro_batches(self, examples: list[Example]) -> list[PackedBatch]:
+        if not self.packs_examples:
+            return pack_singly(examples)
+        return pack(
+            examples,
+            self.spec.micro_batch_tokens,
+            shares_prefixes=self.spec.lora.dropout == 0,  # else each example draws its own masks
+        )
+
+    def evaluation_batches(self, examples: list[Example]) -> list[PackedBatch]:
+        if not self.packs_examples:
+            return pack_singly(examples)
+        return pack(examples, self.spec.micro_batch_tokens)
 
     def learning_rate(self, step: int) -> float:
         return optim.learning_rate(
@@ -86,19 +99,11 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Run:
         seed=spec.seed,
     )
     obstacle = forward.packing_obstacle(model, limit)
-    notes = [f"{obstacle} Each example is trained alone."] if obstacle else []
-    if spec.lora.dropout > 0 and not obstacle:
+    notes = []
+    if obstacle:
+        notes.append(f"{obstacle} Each example is trained alone.")
+    elif spec.lora.dropout > 0:
         notes.append("Shared prefixes are computed for each example: the LoRA dropout is not 0.")
-
-    def micro_batches(examples: list[Example]) -> list[PackedBatch]:
-        if obstacle:
-            return pack_singly(examples)
-        shares_prefixes = spec.lora.dropout == 0
-        return pack(examples, spec.micro_batch_tokens, shares_prefixes=shares_prefixes)
-
-    def evaluation_batches(examples: list[Example]) -> list[PackedBatch]:
-        return pack_singly(examples) if obstacle else pack(examples, spec.micro_batch_tokens)
-
     adapter = model.adapters.create(spec.run_id, spec.lora, spec.seed)
     return Run(
         spec=spec,
@@ -109,8 +114,7 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Run:
         order=order,
         optimizer=optim.adamw(adapter.flat, weight_decay=spec.weight_decay),
         generator=torch.Generator(model.device).manual_seed(spec.seed % 2**63),
-        micro_batches=micro_batches,
-        evaluation_batches=evaluation_batches,
+        packs_examples=obstacle is None,
         notes=tuple(notes),
         validation_sample=_sample(validation, spec),
     )

@@ -18,7 +18,7 @@ from tunesmith.engine.errors import (
     UnsupportedModel,
 )
 from tunesmith.engine.events import SampleEvent, SampleFailed
-from tunesmith.engine.kv_cache import KeyValueCache
+from tunesmith.engine.kv_cache import KeyValueCache, batching_obstacle
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.spec import SampleSpec
@@ -56,6 +56,7 @@ class Sampler:
         max_prefill_tokens: int = 1024,
     ) -> None:
         self._model = model
+        self._obstacle = batching_obstacle(model)
         self._max_rows = max_rows
         self._max_cache_tokens = max_cache_tokens
         self._max_prefill_tokens = max_prefill_tokens
@@ -99,8 +100,8 @@ class Sampler:
 
     def _prepared(self, spec: SampleSpec) -> Answer:
         model = self._model
-        if not model.has_positional_cache:
-            raise UnsupportedModel("This model's layers keep a state that cannot be batched.")
+        if self._obstacle is not None:
+            raise UnsupportedModel(f"This model cannot answer here. {self._obstacle}")
         if spec.adapter_id is not None and spec.adapter_id not in model.adapters:
             raise AdapterNotLoaded(f"The adapter {spec.adapter_id} is not loaded.")
         prompt_ids = _prompt_ids(model, spec)

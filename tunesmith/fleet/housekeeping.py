@@ -1,6 +1,8 @@
 """What the server does by itself: ends the leases of silent workers, removes bytes nobody needs."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
@@ -28,21 +30,32 @@ async def end_silent_leases(foundation: Foundation) -> None:
     """Runs until cancelled."""
     while True:
         await asyncio.sleep(LEASE_CHECK_SECONDS)
-        async with foundation.writing() as store:
-            num_lost = await run_in_threadpool(
-                scheduling.requeue_expired, store, foundation.house.now()
-            )
-        if num_lost:
-            log.warning("leases expired", count=num_lost)
+        with _carrying_on("ending silent leases"):
+            async with foundation.writing() as store:
+                num_lost = await run_in_threadpool(
+                    scheduling.requeue_expired, store, foundation.house.now()
+                )
+            if num_lost:
+                log.warning("leases expired", count=num_lost)
 
 
 async def sweep_blobs(foundation: Foundation) -> None:
     """Runs until cancelled."""
     while True:
-        async with foundation.reading() as store:
-            in_use = await run_in_threadpool(store.files.blobs_in_use)
-        blobs = foundation.house.blobs
-        removed = await run_in_threadpool(blobs.sweep, in_use, SWEEP_AGE_SECONDS)
-        if removed:
-            log.info("blobs removed", count=removed)
+        with _carrying_on("sweeping blobs"):
+            async with foundation.reading() as store:
+                in_use = await run_in_threadpool(store.files.blobs_in_use)
+            blobs = foundation.house.blobs
+            removed = await run_in_threadpool(blobs.sweep, in_use, SWEEP_AGE_SECONDS)
+            if removed:
+                log.info("blobs removed", count=removed)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+@contextmanager
+def _carrying_on(what: str) -> Iterator[None]:
+    """Whatever one round meets, such as a database that is away, the next may go well."""
+    try:
+        yield
+    except Exception:
+        log.exception("housekeeping failed", what=what)

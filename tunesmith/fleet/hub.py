@@ -1,7 +1,7 @@
 """Answers from workers: requests and tokens travel over a connection that the worker opened."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import structlog
@@ -66,7 +66,7 @@ class Hub:
             connection.deliver(lost)
         log.info("worker disconnected", worker=connection.worker)
 
-    async def sample(self, request: SampleRequest) -> AsyncIterator[SampleOutput]:
+    async def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
         connection = await self._choose(request.base_model.name)
         outputs: asyncio.Queue[SampleOutput] = asyncio.Queue()
         connection.waiting[request.request_id] = outputs
@@ -88,7 +88,9 @@ class Hub:
     async def _choose(self, base_model: str) -> Connection:
         """The least busy worker, and rather one that has the base model resident."""
         try:
-            await asyncio.wait_for(self._arrival.wait(), self._wait_seconds)
+            async with asyncio.timeout(self._wait_seconds):
+                while not self._connections:  # who arrived may be gone before we wake
+                    await self._arrival.wait()
         except TimeoutError:
             message = "No worker is connected; start one with `tunesmith worker`."
             raise Unavailable(message) from None

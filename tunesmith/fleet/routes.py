@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import TypeAdapter
@@ -21,18 +22,22 @@ from tunesmith.domain.assignments import (
     ReportBatch,
     SampleCancel,
     SampleOutput,
+    SamplePart,
     SampleRequest,
 )
 from tunesmith.domain.errors import InvalidRequest, NotFound, TunesmithError, Unauthenticated
 from tunesmith.fleet.hub import Connection, Hub
 from tunesmith.http import (
     Foundation,
+    body_stream,
     context_dependency,
     foundation_of,
     render_errors_with,
 )
 from tunesmith.services import leases, scheduling
 from tunesmith.services.context import Context
+
+log = structlog.get_logger()
 
 PREFIX = "/fleet/v1"
 _OUTGOING: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
@@ -107,11 +112,11 @@ async def publish(sha256: str, request: Request) -> None:
     async with foundation.as_caller(_secret_of(request), writes=False) as ctx:
         ctx.require(Scope.WORKER)
     with foundation.house.blobs.writer() as writer:
-        async for chunk in request.stream():
+        async for chunk in body_stream(request):
             await run_in_threadpool(writer.write, chunk)
-        blob = await run_in_threadpool(writer.commit)
-    if blob.sha256 != sha256:
-        raise InvalidRequest(f"The bytes are {blob.sha256}, not {sha256}; send them again.")
+        if writer.sha256 != sha256:
+            raise InvalidRequest(f"The bytes are {writer.sha256}, not {sha256}; send them again.")
+        await run_in_threadpool(writer.commit)
 
 
 @router.get("/base-models/{file}")
@@ -150,4 +155,19 @@ async def tokens(socket: WebSocket, worker: str) -> None:
 async def _send_requests(socket: WebSocket, connection: Connection) -> None:
     while True:
         message = await connection.outgoing.get()
-        await socket.send_text(_OUTGOING.dump_json(message).decode())
+        try:
+            text = _OUTGOING.dump_json(message).decode()
+        except ValueError as error:  # such as half a character, which JSON can escape
+            connection.deliver(_refused(message.request_id, error))
+            continue
+        await socket.send_text(text)
+
+
+def _refused(request_id: str, error: ValueError) -> SampleOutput:
+    log.warning("request cannot be sent", request=request_id, reason=str(error))
+    return SampleOutput(
+        request_id=request_id,
+        part=SamplePart.FAILED,
+        code="bad_conversation",
+        message="The request has text that is not Unicode.",
+    )

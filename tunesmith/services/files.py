@@ -60,12 +60,12 @@ def _check_json_lines(lines: Iterable[bytes]) -> None:
     The whole file is read by a worker when a job uses it.
     """
     try:
-        is_empty = not any(True for _ in islice(parse_lines(lines), NUM_LINES_CHECKED_AT_UPLOAD))
+        num_lines = sum(1 for _ in islice(parse_lines(lines), NUM_LINES_CHECKED_AT_UPLOAD))
     except InvalidTrainingData as error:
         raise InvalidRequest(
             "Expected file to have JSONL format, where every line is a JSON dictionary. "
             f"Line {error.line}: {error.message}",
             param="file",
         ) from error
-    if is_empty:
+    if num_lines == 0:
         raise InvalidRequest("The file is empty; a training file has one example a line.")

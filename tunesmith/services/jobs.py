@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from tunesmith.domain.accounts import Scope
-from tunesmith.domain.errors import InvalidRequest
+from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import Checkpoint, Job, JobStatus, NewJob, PinnedFile, Task
@@ -104,7 +104,10 @@ def tell(
 
 
 def _pin(ctx: Context, file_id: UUID, param: str) -> PinnedFile:
-    file = ctx.store.files.get(file_id, ctx.owner)
+    try:
+        file = ctx.store.files.get(file_id, ctx.owner)
+    except NotFound as error:
+        raise NotFound(error.kind, error.reference, param=param) from None
     if file.purpose is not FilePurpose.TRAINING:
         raise InvalidRequest(
             f"The file was uploaded with another purpose ({file.purpose.value}); "

@@ -32,7 +32,7 @@ from tunesmith.store.database import Store
 from tunesmith.store.queue import Lease
 
 KEPT_CHECKPOINTS = 3
-_STATE_OF_TRAINING = ("optimizer.safetensors", "state.json", "manifest.json")
+_STATE_OF_TRAINING = ("optimizer.safetensors", "training_state.json", "manifest.json")
 
 
 def record(
@@ -123,6 +123,10 @@ def _checkpoint(
 ) -> None:
     """Keep the newest to go on from, and the last three epochs' to answer."""
     _require_stored(blobs, report.artifacts)
+    there = {checkpoint.step: checkpoint for checkpoint in store.jobs.all_checkpoints(job.id)}
+    if report.step in there and there[report.step].epoch is not None:
+        store.queue.progress_made(job.id)  # an epoch's end, told before, answers under its name
+        return
     metrics = store.events.metrics_of_step(job.id, report.step) or {}
     model = None
     if report.epoch is not None and report.step != metrics.get("total_steps"):

@@ -50,6 +50,7 @@ def delete_tuned(ctx: Context, model: TunedModel) -> None:
 
 def file_of(ctx: Context, model: TunedModel, name: str) -> tuple[Artifact, Path]:
     """One of a tuned model's files, and where its bytes lie."""
+    ctx.require(Scope.JOBS_READ)
     for artifact in model.artifacts:
         if artifact.name == name:
             return artifact, ctx.house.blobs.path(artifact.blob.sha256)

@@ -1,6 +1,6 @@
 """What the services need from the outside."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from tunesmith.domain.assignments import SampleOutput, SampleRequest
@@ -9,7 +9,7 @@ from tunesmith.domain.assignments import SampleOutput, SampleRequest
 class Sampler(Protocol):
     """Where tokens come from."""
 
-    def sample(self, request: SampleRequest) -> AsyncIterator[SampleOutput]:
+    def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
         """Pieces of the answer as they come, a `DONE` or `FAILED` part last.
 
         Closing the iterator early cancels the request. Raises `Unavailable` where nobody answers.

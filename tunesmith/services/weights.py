@@ -69,7 +69,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{path} asks for code of its own (auto_map), which Tunesmith does not run."
         )
     architectures = config.get("architectures") or []
-    if not any("CausalLM" in a or "ConditionalGeneration" in a for a in architectures):
+    is_decoder = any("CausalLM" in a or "ConditionalGeneration" in a for a in architectures)
+    if not is_decoder or config.get("is_encoder_decoder"):
         raise InvalidRequest(
             f"{folder} is not a decoder language model (architectures: {architectures})."
         )

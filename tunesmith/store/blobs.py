@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from tunesmith.domain.datasets import read_lines
 from tunesmith.domain.errors import NotFound, TooLarge
 from tunesmith.domain.files import Blob
 
@@ -36,11 +37,16 @@ class BlobWriter:
         self._digest.update(chunk)
         self._file.write(chunk)
 
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far."""
+        return self._digest.hexdigest()
+
     def commit(self) -> Blob:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        sha256 = self._digest.hexdigest()
+        sha256 = self.sha256
         target = self._place(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.replace(target)  # also renews the time of bytes that were there already
@@ -84,15 +90,16 @@ class Blobs:
         return path
 
     def lines(self, sha256: str) -> Iterator[bytes]:
+        """Of text; raises `NotFound`."""
         with self.path(sha256).open("rb") as file:
-            yield from file
+            yield from read_lines(file)
 
     def sweep(self, in_use: set[str], older_than_seconds: float) -> int:
         """Remove what nobody needs; returns how many. Young ones may be about to be needed."""
         horizon = time.time() - older_than_seconds
         removed = 0
         for path in self._folder.glob("*/*"):
-            if path.name not in in_use and path.stat().st_mtime < horizon:
+            if path.name not in in_use and _modified_at(path) < horizon:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
@@ -109,6 +116,14 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_READ_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _modified_at(path: Path) -> float:
+    """Now, for an upload that was committed or aborted in the meantime."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def _fsync_folder(folder: Path) -> None:

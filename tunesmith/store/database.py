@@ -4,9 +4,11 @@ SQLite belongs to one server process. Writers take a lock before they begin, so 
 waits inside SQLite, and a commit is on disk (`synchronous=FULL`) before it is answered.
 """
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,7 +44,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         num_connections = MAX_READERS + 1 + _SPARE_CONNECTIONS
-        self._engine = sa.create_engine(url, pool_size=num_connections, max_overflow=0)
+        self._engine = sa.create_engine(
+            url,
+            pool_size=num_connections,
+            max_overflow=0,
+            json_serializer=partial(json.dumps, ensure_ascii=False),  # keys are found as written
+        )
         self._write_lock: Any = nullcontext()
         if self._engine.dialect.name == "sqlite":
             self._write_lock = threading.Lock()

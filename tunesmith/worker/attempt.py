@@ -165,7 +165,7 @@ def _report_event(event: events.TrainEvent, pace: "_Pace", reporter: Reporter) -
             )
             reporter.add(published, event.path)
         case events.Stopped():
-            if event.path is not None:
+            if event.path is not None and not reporter.has_checkpoint(event.step):
                 artifacts = artifacts_of(event.path)
                 published = CheckpointPublished(step=event.step, epoch=None, artifacts=artifacts)
                 reporter.add(published, event.path)

@@ -147,8 +147,12 @@ class Host:
                 self.send(UnloadAdapter(adapter_id=adapter_id))
 
     def _listen(self) -> None:
-        for line in self._process.read():
-            self._hand_out(decode(line))
+        try:
+            for line in self._process.read():
+                self._hand_out(decode(line))
+        except (ValueError, KeyError, TypeError):  # such as the half line of a host that was killed
+            log.exception("host speaks gibberish", base_model=self.base_model)
+            self._process.kill()
         lost = HostLost(self._process.wait())
         self._lost = lost
         self._ready.put(lost)

@@ -10,6 +10,7 @@ from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.datasets import (
     DatasetSummary,
     check_training_lines,
+    read_lines,
     require_enough_examples,
 )
 from tunesmith.domain.errors import InvalidTrainingData
@@ -102,8 +103,8 @@ def check_data(training_file: Path, validation_file: Path | None) -> DatasetSumm
         if path is None:
             continue
         try:
-            with path.open("rb") as lines:
-                summary = check_training_lines(lines)
+            with path.open("rb") as file:
+                summary = check_training_lines(read_lines(file))
             if which == TRAINING:
                 require_enough_examples(summary)
             elif summary.num_examples == 0:

@@ -40,7 +40,9 @@ class Reporter:
         self._client = client
         self._job_id, self._attempt = assignment.job_id, assignment.attempt
         self._spool: deque[tuple[Report, Path | None]] = deque()
+        self._batch: list[tuple[Report, Path | None]] = []  # being sent, and sent again unchanged
         self._sequence = 0
+        self._checkpoint_step: int | None = None
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._reached_at = time.monotonic()
@@ -57,9 +59,15 @@ class Reporter:
 
     def add(self, report: Report, folder: Path | None = None) -> None:
         """`folder` holds the report's artifacts, and is removed once they are stored."""
+        if isinstance(report, CheckpointPublished):
+            self._checkpoint_step = report.step
         self._spool.append((report, folder))
         if isinstance(report, ENDINGS):
             self._wake.set()
+
+    def has_checkpoint(self, step: int) -> bool:
+        """Whether the newest checkpoint told is of this step."""
+        return self._checkpoint_step == step
 
     def close(self, max_offline_seconds: float) -> None:
         """Wait until all is told, the attempt is over, or the server has been away too long."""
@@ -77,7 +85,8 @@ class Reporter:
         self._closing.set()
 
     def _flush(self) -> None:
-        batch = list(self._spool)[:_MAX_BATCH]
+        # A batch whose answer was lost may be stored: another one under its number would be lost.
+        batch = self._batch = self._batch or list(self._spool)[:_MAX_BATCH]
         try:
             for report, folder in batch:
                 if folder is not None:
@@ -89,9 +98,10 @@ class Reporter:
             log.warning("reports wait for the server", count=len(batch), reason=error.message)
             time.sleep(_RETRY_SECONDS)
             return
-        except TunesmithError as error:
+        except (TunesmithError, OSError) as error:
             self._give_up(error)
             return
+        self._batch = []
         self._sequence += 1
         self._reached_at = time.monotonic()
         for _, folder in batch:
@@ -116,9 +126,9 @@ class Reporter:
             except TunesmithError as error:
                 self._give_up(error)
 
-    def _give_up(self, error: TunesmithError) -> None:
+    def _give_up(self, error: TunesmithError | OSError) -> None:
         if not isinstance(error, StaleAttempt):
-            log.error("report refused", job=str(self._job_id), reason=error.message)
+            log.error("report refused", job=str(self._job_id), reason=str(error))
         self.is_stale = True
         self._closing.set()
 

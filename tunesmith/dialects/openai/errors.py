@@ -5,9 +5,10 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
-from tunesmith.dialects.openai import translate
+from tunesmith.dialects.openai import translate, translate_jobs
 from tunesmith.domain import errors
 from tunesmith.domain.assignments import SampleOutput
+from tunesmith.domain.jobs import JobStatus
 
 RETRY_AFTER_SECONDS = 5
 MAX_MESSAGE_LENGTH = 2000
@@ -78,7 +79,8 @@ def _words(error: errors.TunesmithError) -> tuple[str, str | None, str | None]:
         case errors.NotFound():
             return _not_found_words(error)
         case errors.WrongState(action="stopped"):
-            return f"Job has already completed: its status is {error.status}.", None, None
+            status = translate_jobs.status(JobStatus(error.status))
+            return f"Job has already completed: its status is {status}.", None, None
         case errors.Unauthenticated():
             return error.message, None, "invalid_api_key"
         case errors.QuotaExceeded():

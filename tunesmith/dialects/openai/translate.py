@@ -92,6 +92,10 @@ def page_request(
     return PageRequest(limit=limit, after=cursor, ascending=ascending)
 
 
+def purpose_name(purpose: FilePurpose) -> str:
+    return _PURPOSES[purpose]
+
+
 def purpose(name: str) -> FilePurpose | None:
     return _PURPOSES_BY_NAME.get(name)
 
@@ -102,7 +106,7 @@ def file(file: File) -> schemas.File:
         bytes=file.blob.size_bytes,
         created_at=seconds(file.created_at),
         filename=file.filename,
-        purpose=_PURPOSES[file.purpose],
+        purpose=purpose_name(file.purpose),
     )
 
 

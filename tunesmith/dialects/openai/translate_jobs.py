@@ -97,7 +97,7 @@ def job(job: Job, organization: Organization) -> schemas.Job:
         created_at=seconds(job.created_at),
         model=job.base_model,
         organization_id=outer_id("org-", organization.id),
-        status=_STATUSES[job.status],
+        status=status(job.status),
         training_file=file_id(job.training_file.file_id),
         validation_file=None if validation is None else file_id(validation.file_id),
         hyperparameters=hyperparameters,
@@ -112,6 +112,10 @@ def job(job: Job, organization: Organization) -> schemas.Job:
         result_files=[] if job.results_file_id is None else [file_id(job.results_file_id)],
         error=None if job.failure is None else _failure(job.failure),
     )
+
+
+def status(status: JobStatus) -> str:
+    return _STATUSES[status]
 
 
 def jobs(page: Page[Job], organization: Organization) -> schemas.JobList:

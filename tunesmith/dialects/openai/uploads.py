@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from tunesmith.dialects.openai import translate
 from tunesmith.domain.errors import InvalidRequest, TunesmithError
 from tunesmith.domain.files import FilePurpose
+from tunesmith.http import body_stream
 from tunesmith.store.blobs import BlobWriter
 
 PIECE_BYTES = 1024 * 1024
@@ -57,7 +58,7 @@ async def receive(request: Request, writer: BlobWriter) -> Upload:
     What is wrong with a body is said when all of it has come: a client that is answered while it
     sends sees a broken connection and not the answer.
     """
-    stream = request.stream()
+    stream = body_stream(request)
     try:
         try:
             form = _Form(request, writer)

@@ -1,0 +1,38 @@
+"""OpenAI's own client, which believes nothing that is not as documented; and a plain one."""
+
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+
+from tests.contract.server import Caller, Server
+
+
+@pytest.fixture(scope="session")
+def anyone(server: Server) -> Iterator[openai.OpenAI]:
+    """The client of nobody in particular: the others share its connections."""
+    with openai.OpenAI(
+        base_url=f"{server.url}/v1",
+        api_key="nobody",
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def client(anyone: openai.OpenAI, caller: Caller) -> openai.OpenAI:
+    return anyone.with_options(api_key=caller.secret)
+
+
+@pytest.fixture
+def stranger(anyone: openai.OpenAI, server: Server) -> openai.OpenAI:
+    return anyone.with_options(api_key=server.new_caller().secret)
+
+
+@pytest.fixture
+def http(server: Server, caller: Caller) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {caller.secret}"}
+    with httpx.Client(base_url=f"{server.url}/v1", headers=headers, verify=False) as http:
+        yield http

@@ -1,0 +1,168 @@
+"""A live server for contract tests: all of the house but the machines that train and answer."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import uvicorn
+from fastapi import FastAPI
+
+from tunesmith.dialects import openai
+from tunesmith.domain.accounts import (
+    USER_SCOPES,
+    Key,
+    Organization,
+    Scope,
+    digest_of,
+    new_secret,
+    visible_prefix_of,
+)
+from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
+from tunesmith.domain.catalog import BaseModel
+from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.services.context import House
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.database import Database
+
+BASE = "acme/tiny-1b"
+ALIAS = "tiny"
+MAX_UPLOAD_BYTES = 4 * 1024 * 1024
+
+Step = SampleOutput | Exception | float  # a part, a failure, or a pause in seconds
+
+
+def delta(request: SampleRequest, text: str) -> SampleOutput:
+    return SampleOutput(request_id=request.request_id, part=SamplePart.DELTA, text=text)
+
+
+def done(request: SampleRequest, reason: str = "stop") -> SampleOutput:
+    return SampleOutput(
+        request_id=request.request_id,
+        part=SamplePart.DONE,
+        finish_reason=reason,
+        prompt_tokens=7,
+        completion_tokens=3,
+    )
+
+
+def failed(request: SampleRequest, code: str, message: str) -> SampleOutput:
+    return SampleOutput(
+        request_id=request.request_id, part=SamplePart.FAILED, code=code, message=message
+    )
+
+
+def say_hello(request: SampleRequest) -> list[Step]:
+    return [delta(request, "Hel"), delta(request, "lo"), done(request)]
+
+
+@dataclass
+class ScriptedSampler:
+    """A `Sampler` that says what a test wrote down, and remembers what it was asked."""
+
+    script: Callable[[SampleRequest], Iterable[Step]] = say_hello
+    requests: list[SampleRequest] = field(default_factory=list)
+    num_cancelled: int = 0
+
+    def reset(self) -> None:
+        self.script, self.requests, self.num_cancelled = say_hello, [], 0
+
+    async def sample(self, request: SampleRequest) -> AsyncIterator[SampleOutput]:
+        self.requests.append(request)
+        is_over = False
+        try:
+            for step in self.script(request):
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                    continue
+                is_over = step.part is not SamplePart.DELTA
+                yield step
+        finally:
+            self.num_cancelled += not is_over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    organization: Organization
+    secret: str
+
+
+class Server:
+    """Runs until `close`. Tests share it, each with an organization of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sampler = ScriptedSampler()
+        self.database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
+        self.database.upgrade()
+        self.blobs = Blobs(folder / "blobs")
+        self.incoming = folder / "blobs" / "incoming"
+        self.house = House(blobs=self.blobs, sampler=self.sampler, now=now)
+        foundation = Foundation(database=self.database, house=self.house)
+        self.openai_app = openai.build(
+            foundation, max_upload_bytes=MAX_UPLOAD_BYTES, results_as_base64=True
+        )
+        app = FastAPI(openapi_url=None)
+        app.mount(openai.PREFIX, self.openai_app)
+        app.add_middleware(JsonLimit)
+        app.add_middleware(RequestIds)
+        self._offer_base()
+        self._serve(app)
+
+    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES) -> Caller:
+        organization = Organization(
+            id=uuid4(), name="Acme", slug=f"acme-{uuid4().hex[:6]}", created_at=now()
+        )
+        secret = new_secret()
+        key = Key(
+            id=uuid4(),
+            organization_id=organization.id,
+            name="test",
+            visible_prefix=visible_prefix_of(secret),
+            digest=digest_of(secret),
+            scopes=scopes,
+            created_at=now(),
+            expires_at=None,
+        )
+        with self.database.write() as store:
+            store.accounts.add_organization(organization)
+            store.accounts.add_key(key)
+        return Caller(organization=organization, secret=secret)
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self.database.close()
+
+    def _offer_base(self) -> None:
+        model = BaseModel(
+            name=BASE,
+            aliases=(ALIAS,),
+            folder="/nowhere",
+            source="test",
+            num_parameters=1_000,
+            context_tokens=512,
+            created_at=now(),
+        )
+        with self.database.write() as store:
+            store.models.put_base(model)
+
+    def _serve(self, app: FastAPI) -> None:
+        config = uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.host, self.port = "127.0.0.1", port
+        self.url = f"http://{self.host}:{port}"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

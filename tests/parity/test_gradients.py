@@ -1,0 +1,93 @@
+"""One optimizer step's gradient against plain transformers and PEFT on a padded batch, in fp32."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.parity import reference, rows
+from tests.parity.rows import Row
+from tests.tiny_models import make_tiny_gemma3, make_tiny_mistral, make_tiny_qwen3
+from tunesmith.engine.model import BaseModel
+from tunesmith.engine.run import close_run, open_run
+from tunesmith.engine.spec import TrainSpec
+from tunesmith.engine.step import forward_backward
+
+
+def gradient_error(model: BaseModel, folder: Path, spec: TrainSpec) -> tuple[float, float, int]:
+    """Relative error of the gradient and of the loss, and the number of micro-batches."""
+    run = open_run(model, spec)
+    try:
+        generator = torch.Generator().manual_seed(5)
+        for layer in run.adapter.layers.values():  # B is zero at first, which would hide A
+            layer.b.data.normal_(0, 0.05, generator=generator)
+        examples = run.batch(1)
+        batches = run.micro_batches(examples)
+        ours = forward_backward(run, batches)
+        assert run.adapter.flat.grad is not None
+        gradient = run.adapter.flat.grad.clone()
+
+        textbook = reference.with_copied_adapter(folder, run.adapter)
+        loss = reference.mean_loss(textbook, examples)
+        loss.backward()
+        expected = reference.gradients(textbook, run.adapter)
+    finally:
+        close_run(run)
+    error = float((gradient - expected).norm() / expected.norm())
+    return error, abs(ours.loss - loss.item()) / loss.item(), len(batches)
+
+
+@pytest.mark.parametrize(
+    "make_rows",
+    [
+        rows.without_shared_prefix,
+        rows.with_shared_prefix,
+        rows.with_same_prompt,
+        rows.with_several_turns,
+        rows.with_weight_zero,
+        rows.completions,
+    ],
+)
+def test_gradients_equal_the_padded_textbook(
+    make_rows: Callable[[int], list[Row]],
+    llama: BaseModel,
+    llama_folder: Path,
+    new_spec: Callable[..., TrainSpec],
+) -> None:
+    spec = new_spec(make_rows(8), batch_size=8)
+    error, loss_error, num_batches = gradient_error(llama, llama_folder, spec)
+    assert num_batches == 1
+    assert error < 1e-6
+    assert loss_error < 1e-6
+
+
+@pytest.mark.parametrize("make_rows", [rows.without_shared_prefix, rows.with_shared_prefix])
+def test_accumulating_micro_batches_equals_one_large_batch(
+    make_rows: Callable[[int], list[Row]],
+    llama: BaseModel,
+    llama_folder: Path,
+    new_spec: Callable[..., TrainSpec],
+) -> None:
+    spec = new_spec(make_rows(8), batch_size=8, micro_batch_tokens=120)
+    error, loss_error, num_batches = gradient_error(llama, llama_folder, spec)
+    assert num_batches > 1
+    assert error < 1e-6
+    assert loss_error < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("make_model", "num_batches_expected"),
+    [(make_tiny_qwen3, 1), (make_tiny_mistral, 6), (make_tiny_gemma3, 6)],
+)
+def test_other_architectures_have_the_same_gradients_too(
+    make_model: Callable[[Path], Path],
+    num_batches_expected: int,
+    tmp_path: Path,
+    new_spec: Callable[..., TrainSpec],
+) -> None:
+    folder = make_model(tmp_path / "model")
+    spec = new_spec(rows.with_shared_prefix(6), batch_size=6)
+    error, _, num_batches = gradient_error(BaseModel.load(folder), folder, spec)
+    assert num_batches == num_batches_expected  # a window of 16 tokens: one example at a time
+    assert error < 1e-6

@@ -1,0 +1,183 @@
+import json
+from typing import Any
+
+import pytest
+
+from tests.factories import conversation, json_lines
+from tunesmith.domain import datasets
+from tunesmith.domain.datasets import check_training_lines, require_enough_examples
+from tunesmith.domain.errors import InvalidTrainingData
+
+GOOD = conversation()
+PAIR = {"prompt": "2+2=", "completion": "4"}
+
+
+def refusal(lines: list[bytes]) -> InvalidTrainingData:
+    with pytest.raises(InvalidTrainingData) as refused:
+        check_training_lines(lines)
+    return refused.value
+
+
+def test_conversations_are_counted() -> None:
+    assert check_training_lines(json_lines(GOOD, GOOD)).num_examples == 2
+
+
+def test_pairs_are_counted() -> None:
+    assert check_training_lines(json_lines(PAIR, PAIR, PAIR)).num_examples == 3
+
+
+def test_blank_lines_are_passed_over_but_counted_as_lines() -> None:
+    lines = [*json_lines(GOOD), b"\n", b"   \r\n", b"{"]
+    assert refusal(lines).line == 4
+
+
+def test_windows_line_ends_are_fine() -> None:
+    lines = [line.replace(b"\n", b"\r\n") for line in json_lines(GOOD, GOOD)]
+    assert check_training_lines(lines).num_examples == 2
+
+
+def test_a_byte_order_mark_is_fine_at_the_start_of_the_file() -> None:
+    (line,) = json_lines(GOOD)
+    assert check_training_lines([b"\xef\xbb\xbf" + line]).num_examples == 1
+
+
+def test_a_byte_order_mark_is_no_json_further_down() -> None:
+    first, second = json_lines(GOOD, GOOD)
+    refused = refusal([first, b"\xef\xbb\xbf" + second])
+    assert (refused.line, refused.code) == (2, datasets.NOT_JSON_LINES)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"messages": [', id="cut off"),
+        pytest.param(b"[1]", id="not an object"),
+        pytest.param(b'"text"', id="a string"),
+        pytest.param(b"\xff\xfe{}", id="not UTF-8"),
+        pytest.param(b'{"prompt": NaN, "completion": "a"}', id="NaN"),
+        pytest.param(b'{"prompt": -Infinity, "completion": "a"}', id="infinity"),
+        pytest.param(b"[" * 100_000, id="deep nesting"),
+        pytest.param(b'{"prompt": ' + b"9" * 5000 + b"}", id="a huge number"),
+        pytest.param(b"{" + b" " * datasets.MAX_LINE_BYTES + b"}", id="a huge line"),
+    ],
+)
+def test_what_is_no_json_object_is_refused_with_its_line(line: bytes) -> None:
+    refused = refusal([*json_lines(GOOD), line])
+    assert (refused.line, refused.code) == (2, datasets.NOT_JSON_LINES)
+
+
+@pytest.mark.parametrize("row", [{}, {"prompt": "a"}, {"text": "a"}, {"completion": "a"}])
+def test_an_unknown_format_is_refused_with_its_line(row: dict[str, Any]) -> None:
+    refused = refusal(json_lines(row))
+    assert (refused.line, refused.code) == (1, datasets.UNKNOWN_FORMAT)
+
+
+def test_a_file_is_of_one_kind() -> None:
+    refused = refusal(json_lines(GOOD, GOOD, PAIR))
+    assert (refused.line, refused.code) == (3, datasets.UNKNOWN_FORMAT)
+
+
+@pytest.mark.parametrize("row", [{**GOOD, "label": 1}, {**PAIR, "label": 1}])
+def test_a_key_that_nobody_would_read_is_refused_by_name(row: dict[str, Any]) -> None:
+    refused = refusal(json_lines(row))
+    assert refused.code == datasets.EXTRA_KEY
+    assert '"label"' in refused.message
+
+
+def test_tools_may_stand_beside_the_messages() -> None:
+    row = {**GOOD, "tools": [], "parallel_tool_calls": False}
+    assert check_training_lines(json_lines(row)).num_examples == 1
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param([], id="none"),
+        pytest.param("Hello", id="text"),
+        pytest.param(["Hello"], id="a message that is text"),
+        pytest.param([{"content": "Hi"}], id="no role"),
+        pytest.param([{"role": "robot", "content": "Hi"}], id="an unknown role"),
+        pytest.param([{"role": ["user"], "content": "Hi"}], id="a list for a role"),
+        pytest.param([{"role": {}, "content": "Hi"}], id="an object for a role"),
+        pytest.param([{"role": "assistant"}], id="no content"),
+        pytest.param([{"role": "assistant", "content": None}], id="null content"),
+        pytest.param([{"role": "assistant", "content": 5}], id="content that is a number"),
+        pytest.param([{"role": "assistant", "content": ["a"]}], id="a part that is text"),
+        pytest.param(
+            [{"role": "assistant", "content": [{"type": "image_url"}]}], id="a part with an image"
+        ),
+        pytest.param([{"role": "user", "content": "Hi"}], id="nobody to learn from"),
+        pytest.param([{"role": "assistant", "content": "a", "weight": 0.5}], id="half a weight"),
+        pytest.param([{"role": "assistant", "content": "a", "weight": []}], id="a list as weight"),
+        pytest.param(
+            [{"role": "assistant", "content": None, "tool_calls": [{}], "weight": 7}],
+            id="a weight of seven on a tool call",
+        ),
+        pytest.param(
+            [
+                {"role": "user", "content": "Hi", "weight": 1},
+                {"role": "assistant", "content": "a"},
+            ],
+            id="a weight on what is not learnt",
+        ),
+    ],
+)
+def test_a_defective_conversation_is_refused_with_its_line(messages: Any) -> None:
+    refused = refusal(json_lines(GOOD, {"messages": messages}))
+    assert (refused.line, refused.code) == (2, datasets.BAD_EXAMPLE)
+
+
+@pytest.mark.parametrize("weight", [0, 1, None])
+def test_an_answer_may_have_a_weight(weight: int | None) -> None:
+    row = {"messages": [{"role": "assistant", "content": "a", "weight": weight}]}
+    assert check_training_lines(json_lines(row)).num_examples == 1
+
+
+@pytest.mark.parametrize("key", ["tool_calls", "function_call"])
+def test_an_answer_that_only_calls_tools_needs_no_content(key: str) -> None:
+    row = {"messages": [{"role": "assistant", "content": None, key: [{"id": "1"}]}]}
+    assert check_training_lines(json_lines(row)).num_examples == 1
+
+
+def test_content_may_come_in_parts_of_text() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert check_training_lines(json_lines(conversation(("assistant", parts)))).num_examples == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": 1, "completion": "a"},
+        {"prompt": "a", "completion": None},
+        {"prompt": "a", "completion": ""},
+    ],
+)
+def test_a_defective_pair_is_refused_with_its_line(row: dict[str, Any]) -> None:
+    refused = refusal(json_lines(PAIR, row))
+    assert (refused.line, refused.code) == (2, datasets.BAD_EXAMPLE)
+
+
+def test_half_a_character_is_refused_because_it_cannot_be_written_anywhere() -> None:
+    line = b'{"messages": [{"role": "assistant", "content": "a"}], "\\uD83D": 1}'
+    refused = refusal([line])
+    assert (refused.line, refused.code) == (1, datasets.BAD_EXAMPLE)
+    refused.message.encode()
+
+
+def test_an_escaped_whole_character_is_fine() -> None:
+    line = json.dumps(conversation(("assistant", "😀"))).encode()
+    assert b"\\ud83d" in line
+    assert check_training_lines([line]).num_examples == 1
+
+
+@pytest.mark.parametrize("num_examples", [0, 9])
+def test_too_few_examples_are_refused_with_their_number(num_examples: int) -> None:
+    summary = check_training_lines(json_lines(*[GOOD] * num_examples))
+    with pytest.raises(InvalidTrainingData) as refused:
+        require_enough_examples(summary)
+    assert (refused.value.code, refused.value.line) == (datasets.TOO_FEW_EXAMPLES, None)
+    assert str(num_examples) in refused.value.message
+
+
+def test_ten_examples_are_enough() -> None:
+    require_enough_examples(check_training_lines(json_lines(*[GOOD] * 10)))

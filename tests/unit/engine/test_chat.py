@@ -1,0 +1,196 @@
+import json
+from typing import Any
+
+import pytest
+
+from tests.tiny_models import make_tokenizer
+from tunesmith.engine import chat
+from tunesmith.engine.chat import Example
+from tunesmith.engine.errors import BadConversation
+
+# As Qwen3's: a last answer gets an empty thinking block, which earlier ones lose.
+THINKING_TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>\n"
+    "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ m.content.split('</think>')[-1] | trim }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+# As DeepSeek's: the generation prompt opens a thought that the whole conversation lacks.
+FORCED_THOUGHT_TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|><think>{% endif %}"
+)
+
+
+def conversation(*contents: str) -> list[dict[str, Any]]:
+    return [
+        {"role": "assistant" if i % 2 else "user", "content": content}
+        for i, content in enumerate(contents)
+    ]
+
+
+def tokenizer_with(template: str | None = None) -> Any:
+    tokenizer = make_tokenizer()
+    if template is not None:
+        tokenizer.chat_template = template
+    return tokenizer
+
+
+def learned(tokenizer: Any, example: Example) -> list[str]:
+    """The supervised stretches, as text."""
+    stretches: list[list[int]] = []
+    before = False
+    for token_id, is_learned in zip(example.token_ids, example.loss_mask, strict=True):
+        if is_learned and not before:
+            stretches.append([])
+        if is_learned:
+            stretches[-1].append(token_id)
+        before = is_learned
+    return [tokenizer.decode(stretch) for stretch in stretches]
+
+
+def test_an_assistants_words_and_their_end_token_are_learned() -> None:
+    tokenizer = tokenizer_with()
+    example = chat.encode_conversation(tokenizer, conversation("hi", "good day", "and?", "rain"))
+    assert learned(tokenizer, example) == ["good day<|end|>", "rain<|end|>"]
+    assert tokenizer.decode(example.token_ids).startswith("<|user|>\nhi<|end|>\n<|assistant|>\n")
+
+
+def test_a_message_of_weight_zero_is_read_but_not_learned() -> None:
+    tokenizer = tokenizer_with()
+    messages = conversation("hi", "good day", "and?", "rain")
+    messages[1]["weight"] = 0
+    example = chat.encode_conversation(tokenizer, messages)
+    assert learned(tokenizer, example) == ["rain<|end|>"]
+    assert "good day" in tokenizer.decode(example.token_ids)
+
+
+def test_a_row_with_nothing_to_learn_is_refused() -> None:
+    messages = conversation("hi", "good day")
+    messages[1]["weight"] = 0
+    with pytest.raises(BadConversation, match="No assistant message is left"):
+        chat.encode_conversation(tokenizer_with(), messages)
+
+
+def test_a_row_that_would_be_learned_as_a_whole_is_refused() -> None:
+    tokenizer = tokenizer_with("{% for m in messages %}{{ m.content }}{% endfor %}")
+    with pytest.raises(BadConversation, match="the prompt included"):
+        chat.encode_conversation(tokenizer, conversation("", "good day"))
+
+
+def test_a_half_weight_is_refused() -> None:
+    messages = conversation("hi", "good day")
+    messages[1]["weight"] = 0.5
+    with pytest.raises(BadConversation, match="0 or 1"):
+        chat.encode_conversation(tokenizer_with(), messages)
+
+
+def test_a_template_that_rewrites_earlier_answers_is_followed() -> None:
+    tokenizer = tokenizer_with(THINKING_TEMPLATE)
+    messages = conversation("hi", "<think>hm</think> good day ", "and?", "rain")
+    example = chat.encode_conversation(tokenizer, messages)
+    assert learned(tokenizer, example) == [
+        "good day<|end|>",
+        "<think>\n\n</think>\n\nrain<|end|>",
+    ]
+
+
+def test_a_generation_prompt_that_the_conversation_lacks_is_no_obstacle() -> None:
+    tokenizer = tokenizer_with(FORCED_THOUGHT_TEMPLATE)
+    example = chat.encode_conversation(tokenizer, conversation("hi", "good day", "and?", "rain"))
+    assert learned(tokenizer, example) == ["good day<|end|>", "rain<|end|>"]
+
+
+def test_the_same_words_elsewhere_do_not_mislead() -> None:
+    tokenizer = tokenizer_with(THINKING_TEMPLATE)
+    example = chat.encode_conversation(tokenizer, conversation("rain", "rain", "rain", "rain"))
+    assert learned(tokenizer, example) == ["rain<|end|>", "<think>\n\n</think>\n\nrain<|end|>"]
+
+
+def test_characters_of_several_tokens_are_learned_whole() -> None:
+    tokenizer = tokenizer_with()
+    example = chat.encode_conversation(tokenizer, conversation("日本", "天気 ☔ é"))
+    assert learned(tokenizer, example) == ["天気 ☔ é<|end|>"]
+
+
+def test_content_may_be_null_or_a_list_of_text_parts() -> None:
+    tokenizer = tokenizer_with()
+    messages = conversation("hi", "good day")
+    messages[1]["content"] = [{"type": "text", "text": "good "}, {"type": "text", "text": "day"}]
+    messages.insert(0, {"role": "system", "content": None})
+    example = chat.encode_conversation(tokenizer, messages)
+    assert learned(tokenizer, example) == ["good day<|end|>"]
+
+
+def test_pictures_are_refused() -> None:
+    messages = conversation("hi", "good day")
+    messages[0]["content"] = [{"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(BadConversation, match="type `text`"):
+        chat.encode_conversation(tokenizer_with(), messages)
+
+
+def test_tool_calls_and_tools_go_through_the_template() -> None:
+    tokenizer = tokenizer_with(
+        "{% if tools %}<|system|>{{ tools | tojson }}<|end|>{% endif %}"
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}<|end|>"
+        "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    call = {
+        "id": "1",
+        "type": "function",
+        "function": {"name": "f", "arguments": '{"city": "Ulm"}'},
+    }
+    messages = [
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "rain"},
+        {"role": "assistant", "content": "It rains."},
+    ]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    example = chat.encode_conversation(tokenizer, messages, tools)
+    assert learned(tokenizer, example) == ['{"city": "Ulm"}<|end|>', "It rains.<|end|>"]
+    assert json.dumps(tools)[:20] in tokenizer.decode(example.token_ids)
+
+
+def test_legacy_function_calls_are_refused_by_name() -> None:
+    messages = [*conversation("hi"), {"role": "assistant", "function_call": {"name": "f"}}]
+    with pytest.raises(BadConversation, match="function_call"):
+        chat.encode_conversation(tokenizer_with(), messages)
+
+
+def test_a_developer_speaks_as_system_where_the_template_knows_no_developers() -> None:
+    tokenizer = tokenizer_with()
+    messages = [{"role": "developer", "content": "be brief"}, *conversation("hi", "yes")]
+    text = tokenizer.decode(chat.encode_conversation(tokenizer, messages).token_ids)
+    assert text.startswith("<|system|>\nbe brief")
+
+
+def test_what_the_template_refuses_is_told() -> None:
+    tokenizer = tokenizer_with("{{ raise_exception('no poems please') }}")
+    with pytest.raises(BadConversation, match="no poems please"):
+        chat.encode_conversation(tokenizer, conversation("hi", "yes"))
+
+
+def test_a_completion_and_its_end_token_are_learned() -> None:
+    tokenizer = tokenizer_with()
+    example = chat.encode_completion(tokenizer, "the sea is", " blue")
+    assert learned(tokenizer, example) == [" blue<|end|>"]
+    assert tokenizer.decode(example.token_ids) == "the sea is blue<|end|>"
+
+
+def test_without_a_prompt_the_first_token_is_not_learned() -> None:
+    example = chat.encode_completion(tokenizer_with(), "", "blue sea")
+    assert example.loss_mask[0] is False
+    assert all(example.loss_mask[1:])
+
+
+def test_plain_text_begins_with_the_beginning_token_where_the_model_has_one() -> None:
+    class WithBeginning:
+        bos_token_id = 7
+
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            return {"input_ids": [7] * add_special_tokens + [20 + ord(c) for c in text]}
+
+    assert chat.encode_text(WithBeginning(), "a") == [7, 117]
+    assert len(chat.encode_text(tokenizer_with(), "")) == 0

@@ -1,0 +1,106 @@
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from tests.factories import Clock, organization, queued_job, registration
+from tunesmith.domain.accounts import Organization
+from tunesmith.domain.jobs import Job, JobStatus
+from tunesmith.fleet import housekeeping
+from tunesmith.http import Foundation
+from tunesmith.services import scheduling
+from tunesmith.services.context import House
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.database import Database
+
+
+@pytest.fixture
+def foundation(database: Database, house: House) -> Foundation:
+    return Foundation(database=database, house=house)
+
+
+@pytest.fixture
+def leased(database: Database, clock: Clock) -> Job:
+    """A job whose worker will say no more."""
+    owner: Organization = organization()
+    box = registration()
+    with database.write() as store:
+        store.accounts.add_organization(owner)
+        job = queued_job(store, owner)
+        scheduling.register(store, box, clock())
+        store.queue.lease_next(box.name, box.incarnation, clock(), clock() + timedelta(minutes=1))
+        job = store.jobs.get(job.id, owner.id)
+        store.jobs.replace(job, job.started())
+    return job
+
+
+def run_until(task: Coroutine[Any, Any, None], condition: Any) -> None:
+    async def scene() -> None:
+        running = asyncio.create_task(task)
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scene())
+
+
+def status_of(database: Database, job: Job) -> JobStatus:
+    with database.read() as store:
+        return store.jobs.get_for_worker(job.id).status
+
+
+def test_a_worker_that_falls_silent_loses_its_job(
+    foundation: Foundation, leased: Job, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "LEASE_CHECK_SECONDS", 0.0)
+    clock.advance(61)
+    run_until(
+        housekeeping.end_silent_leases(foundation),
+        lambda: status_of(foundation.database, leased) is JobStatus.QUEUED,
+    )
+
+
+def test_after_a_restart_workers_have_time_to_come_back(
+    foundation: Foundation, leased: Job, clock: Clock
+) -> None:
+    clock.advance(3600)
+    asyncio.run(housekeeping.grant_grace(foundation))
+    with foundation.database.write() as store:
+        assert scheduling.requeue_expired(store, clock.advance(59)) == 0
+        assert scheduling.requeue_expired(store, clock.advance(2)) == 1
+
+
+def test_a_round_that_fails_is_not_the_last_one(
+    foundation: Foundation, leased: Job, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "LEASE_CHECK_SECONDS", 0.0)
+    clock.advance(61)
+    requeue, rounds = scheduling.requeue_expired, iter([OSError("the disk is full")])
+
+    def failing_once(*arguments: Any) -> int:
+        for error in rounds:
+            raise error
+        return requeue(*arguments)
+
+    monkeypatch.setattr(scheduling, "requeue_expired", failing_once)
+    with structlog.testing.capture_logs() as logs:
+        run_until(
+            housekeeping.end_silent_leases(foundation),
+            lambda: status_of(foundation.database, leased) is JobStatus.QUEUED,
+        )
+    assert logs[0]["event"] == "housekeeping failed"
+
+
+def test_bytes_that_nobody_needs_are_removed(
+    foundation: Foundation, leased: Job, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "SWEEP_AGE_SECONDS", -60.0)  # everything is old enough
+    unused = blobs.put(b"unused")
+    run_until(housekeeping.sweep_blobs(foundation), lambda: not blobs.has(unused.sha256))

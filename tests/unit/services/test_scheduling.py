@@ -1,0 +1,150 @@
+from datetime import timedelta
+
+import pytest
+
+from tests.factories import NOW, Clock, queued_job, registration
+from tunesmith.domain.accounts import Organization
+from tunesmith.domain.assignments import Assignment, AttemptLost, ReportBatch
+from tunesmith.domain.errors import StaleAttempt
+from tunesmith.domain.events import EventKind
+from tunesmith.domain.jobs import Job, JobStatus, Task
+from tunesmith.domain.paging import PageRequest
+from tunesmith.services import leases, scheduling
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.database import Store
+
+BOX = registration("box")
+
+
+def lease(store: Store, now=NOW) -> Assignment | None:
+    scheduling.register(store, BOX, now)
+    return scheduling.lease(store, BOX, now)
+
+
+def again(store: Store, job: Job) -> Job:
+    return store.jobs.get(job.id, job.organization_id)
+
+
+def kinds(store: Store, job: Job) -> list[EventKind]:
+    page = store.events.list_page(job.id, PageRequest(limit=100, ascending=True))
+    return [event.kind for event in page.items]
+
+
+def test_a_leased_job_runs(store: Store, owner: Organization) -> None:
+    job = queued_job(store, owner)
+    assignment = lease(store)
+    assert assignment is not None
+    assert (assignment.job_id, assignment.attempt, assignment.task) == (job.id, 1, Task.TRAIN)
+    assert again(store, job).status is JobStatus.RUNNING
+
+
+def test_a_job_is_validated_before_it_is_queued(store: Store, owner: Organization) -> None:
+    job = queued_job(store, owner, Task.VALIDATE)
+    assignment = lease(store)
+    assert assignment is not None
+    assert assignment.task is Task.VALIDATE
+    assert again(store, job).status is JobStatus.VALIDATING
+
+
+def test_with_nothing_to_do_there_is_no_assignment(store: Store) -> None:
+    assert lease(store) is None
+
+
+def test_a_worker_that_was_replaced_gets_nothing(store: Store, owner: Organization) -> None:
+    queued_job(store, owner)
+    older, newer = registration("box"), registration("box")
+    for incarnation in (older, newer):
+        scheduling.register(store, incarnation, NOW)
+    with pytest.raises(StaleAttempt, match="box"):
+        scheduling.lease(store, older, NOW)
+
+
+def test_a_worker_that_nobody_registered_gets_nothing(store: Store) -> None:
+    with pytest.raises(StaleAttempt):
+        scheduling.lease(store, registration(), NOW)
+
+
+def test_registering_ends_the_leases_of_earlier_incarnations(
+    store: Store, owner: Organization
+) -> None:
+    job = queued_job(store, owner)
+    assert lease(store) is not None
+    scheduling.register(store, registration("other"), NOW)
+    assert again(store, job).status is JobStatus.RUNNING
+    scheduling.register(store, registration("box"), NOW)
+    assert again(store, job).status is JobStatus.QUEUED
+    assert kinds(store, job) == [EventKind.INTERRUPTED]
+
+
+def test_registering_again_as_the_same_incarnation_ends_nothing(
+    store: Store, owner: Organization
+) -> None:
+    job = queued_job(store, owner)
+    assert lease(store) is not None
+    scheduling.register(store, BOX, NOW)
+    assert again(store, job).status is JobStatus.RUNNING
+
+
+def test_a_silent_worker_loses_its_job(store: Store, owner: Organization, clock: Clock) -> None:
+    job = queued_job(store, owner)
+    lease(store)
+    assert scheduling.requeue_expired(store, clock.advance(59)) == 0
+    assert scheduling.requeue_expired(store, clock.advance(2)) == 1
+    assert again(store, job).status is JobStatus.QUEUED
+    assert kinds(store, job) == [EventKind.INTERRUPTED]
+
+
+def lose(store: Store, blobs: Blobs, assignment: Assignment, clock: Clock) -> None:
+    batch = ReportBatch(sequence=1, reports=(AttemptLost(reason="the host ended"),))
+    leases.record(store, blobs, assignment.job_id, assignment.attempt, batch, clock())
+
+
+def seconds_until_leased(store: Store, clock: Clock) -> tuple[int, Assignment | None]:
+    for seconds in range(100):
+        assignment = lease(store, clock() + timedelta(seconds=seconds))
+        if assignment is not None:
+            clock.advance(seconds)
+            return seconds, assignment
+    return 100, None
+
+
+def test_losses_are_waited_out_longer_each_time_until_the_job_is_given_up(
+    store: Store, blobs: Blobs, owner: Organization, clock: Clock
+) -> None:
+    job = queued_job(store, owner)
+    waits = []
+    while True:
+        seconds, assignment = seconds_until_leased(store, clock)
+        if assignment is None:
+            break
+        waits.append(seconds)
+        lose(store, blobs, assignment, clock)
+    assert waits == [0, 0, 4, 8, 16, 32]
+    assert len(waits) == scheduling.MAX_LOSSES + 1
+    given_up = again(store, job)
+    assert given_up.status is JobStatus.FAILED
+    assert given_up.failure is not None
+    assert given_up.failure.code == "attempts_lost"
+    assert "the host ended" in given_up.failure.message
+
+
+def test_a_job_whose_base_model_is_gone_fails_with_a_reason(
+    store: Store, owner: Organization
+) -> None:
+    job = queued_job(store, owner)
+    store.models.delete_base("base")
+    assert lease(store) is None
+    failure = again(store, job).failure
+    assert failure is not None
+    assert failure.code == "no_base_model"
+
+
+def test_a_job_that_nobody_can_do_does_not_block_the_others(
+    store: Store, owner: Organization
+) -> None:
+    queued_job(store, owner, base_model="gone")
+    good = queued_job(store, owner)
+    assert lease(store) is None
+    assignment = lease(store)
+    assert assignment is not None
+    assert assignment.job_id == good.id

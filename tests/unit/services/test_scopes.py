@@ -1,0 +1,182 @@
+"""Who may do what: every function of the services that takes a caller stands in these tables."""
+
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.factories import base_model, context, job
+from tunesmith.domain.accounts import Organization, Scope
+from tunesmith.domain.errors import NotFound, PermissionDenied
+from tunesmith.domain.files import Blob, File, FilePurpose
+from tunesmith.domain.jobs import NewJob
+from tunesmith.domain.models import TunedModel
+from tunesmith.domain.paging import PageRequest
+from tunesmith.services import accounts, files, inference, jobs, models
+from tunesmith.services.context import Context, House
+from tunesmith.services.inference import Sampling
+from tunesmith.store.database import Store
+
+Call = Callable[[Context], Any]
+PAGE = PageRequest(limit=5)
+SOME_ID = uuid4()
+EMPTY = Blob(sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", size_bytes=0)
+
+
+def tuned_model(ctx: Context) -> TunedModel:
+    return TunedModel(
+        id=uuid4(),
+        short_id="abcd1234",
+        organization_id=ctx.owner,
+        organization_slug="acme",
+        job_id=uuid4(),
+        base_model="base",
+        suffix=None,
+        step=None,
+        artifacts=(),
+        created_at=ctx.now(),
+    )
+
+
+NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
+    accounts.create_key: (
+        Scope.ADMIN,
+        lambda ctx: accounts.create_key(ctx, name="a", scopes=frozenset()),
+    ),
+    accounts.list_keys: (Scope.ADMIN, accounts.list_keys),
+    accounts.delete_key: (Scope.ADMIN, lambda ctx: accounts.delete_key(ctx, SOME_ID)),
+    files.add: (
+        Scope.FILES_WRITE,
+        lambda ctx: files.add(ctx, filename="a", purpose=FilePurpose.BATCH, blob=EMPTY),
+    ),
+    files.get: (Scope.FILES_READ, lambda ctx: files.get(ctx, SOME_ID)),
+    files.list_: (Scope.FILES_READ, lambda ctx: files.list_(ctx, PAGE, None)),
+    files.delete: (Scope.FILES_WRITE, lambda ctx: files.delete(ctx, SOME_ID)),
+    files.content: (Scope.FILES_READ, lambda ctx: files.content(ctx, SOME_ID)),
+    inference.chat_requests: (
+        Scope.INFERENCE,
+        lambda ctx: inference.chat_requests(ctx, base_model(), [], Sampling(), 1),
+    ),
+    inference.text_requests: (
+        Scope.INFERENCE,
+        lambda ctx: inference.text_requests(ctx, base_model(), ["a"], Sampling(), 1),
+    ),
+    jobs.create: (
+        Scope.JOBS_WRITE,
+        lambda ctx: jobs.create(ctx, NewJob(base_model="base", training_file_id=SOME_ID)),
+    ),
+    jobs.get: (Scope.JOBS_READ, lambda ctx: jobs.get(ctx, SOME_ID)),
+    jobs.list_: (Scope.JOBS_READ, lambda ctx: jobs.list_(ctx, PAGE, {})),
+    jobs.stop: (Scope.JOBS_WRITE, lambda ctx: jobs.stop(ctx, SOME_ID)),
+    jobs.list_events: (Scope.JOBS_READ, lambda ctx: jobs.list_events(ctx, SOME_ID, PAGE)),
+    jobs.list_checkpoints: (
+        Scope.JOBS_READ,
+        lambda ctx: jobs.list_checkpoints(ctx, SOME_ID, PAGE),
+    ),
+    models.add_base: (Scope.ADMIN, lambda ctx: models.add_base(ctx, base_model("new"))),
+    models.delete_base: (Scope.ADMIN, lambda ctx: models.delete_base(ctx, "nothing")),
+    models.delete_tuned: (
+        Scope.JOBS_WRITE,
+        lambda ctx: models.delete_tuned(ctx, tuned_model(ctx)),
+    ),
+    models.file_of: (Scope.JOBS_READ, lambda ctx: models.file_of(ctx, tuned_model(ctx), "a")),
+}
+# The names of models: every caller of a dialect needs them, to ask or to tune.
+OPEN_TO_EVERY_KEY = {models.find_base, models.list_bases, models.find_tuned, models.list_tuned}
+
+
+def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
+    return {
+        function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
+        and not name.startswith("_")
+        and "ctx" in inspect.signature(function).parameters
+    }
+
+
+def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
+    known = set().union(
+        *map(functions_with_a_caller, (accounts, files, inference, jobs, models))
+    )
+    assert known == set(NEEDED) | OPEN_TO_EVERY_KEY
+
+
+@pytest.mark.parametrize("function", NEEDED, ids=lambda f: f"{f.__module__}.{f.__name__}")
+def test_a_key_without_the_scope_is_refused_and_one_with_it_is_not(
+    store: Store, house: House, owner: Organization, function: Callable[..., Any]
+) -> None:
+    house.blobs.put(b"")
+    scope, call = NEEDED[function]
+    all_but_it = frozenset(Scope) - {scope, Scope.ADMIN}
+    with pytest.raises(PermissionDenied, match=scope.value):
+        call(context(store, house, owner, all_but_it))
+    try:
+        call(context(store, house, owner, frozenset({scope})))
+    except NotFound:
+        pass  # it was let in, and looked
+
+
+@pytest.fixture
+def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]:
+    """Things that belong to another organization than the caller's."""
+    other = Organization(id=uuid4(), name="Other", slug="other", created_at=house.now())
+    store.accounts.add_organization(other)
+    theirs = context(store, house, other)
+    its = job(other)
+    store.jobs.add(its)
+    file = File(
+        id=uuid4(),
+        organization_id=other.id,
+        filename="a",
+        purpose=FilePurpose.TRAINING,
+        blob=EMPTY,
+        created_at=house.now(),
+    )
+    store.files.add(file)
+    made = accounts.create_key(theirs, name="a", scopes=frozenset({Scope.ADMIN}))
+    return {"job": its.id, "file": file.id, "key": made.key.id}
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        ("job", jobs.get),
+        ("job", jobs.stop),
+        ("job", lambda ctx, id: jobs.list_events(ctx, id, PAGE)),
+        ("job", lambda ctx, id: jobs.list_checkpoints(ctx, id, PAGE)),
+        ("file", files.get),
+        ("file", files.delete),
+        ("file", files.content),
+        (
+            "file",
+            lambda ctx, id: jobs.create(ctx, NewJob(base_model="base", training_file_id=id)),
+        ),
+        ("key", accounts.delete_key),
+        ("job", lambda ctx, id: jobs.list_(ctx, PageRequest(limit=1, after=id), {})),
+        ("file", lambda ctx, id: files.list_(ctx, PageRequest(limit=1, after=id), None)),
+    ],
+)
+def test_what_belongs_to_another_organization_is_not_found(
+    store: Store,
+    house: House,
+    owner: Organization,
+    strangers: dict[str, Any],
+    kind: str,
+    call: Callable[..., Any],
+) -> None:
+    with pytest.raises(NotFound):
+        call(context(store, house, owner), strangers[kind])
+
+
+def test_lists_show_what_is_the_callers_own(
+    store: Store, house: House, owner: Organization, strangers: dict[str, Any]
+) -> None:
+    ctx = context(store, house, owner)
+    assert jobs.list_(ctx, PAGE, {}).items == ()
+    assert files.list_(ctx, PAGE, None).items == ()
+    assert accounts.list_keys(ctx) == ()
+    assert models.list_tuned(ctx) == ()

@@ -1,0 +1,152 @@
+"""A server that notes what it is told, and hosts that follow a script."""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from tunesmith.domain.assignments import Report, ReportBatch
+from tunesmith.domain.errors import TunesmithError, Unavailable
+from tunesmith.domain.files import Artifact, Blob
+from tunesmith.engine.messages import Command, HostReady, Message, decode, encode
+
+READY = HostReady(device="cpu", dtype="float32", load_seconds=0.0)
+
+
+def blob_of(content: bytes) -> Blob:
+    return Blob(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+
+class FakeClient:
+    """Stores batches and blobs as the server does; `trouble` is raised instead while it is set."""
+
+    server_url = "http://nowhere"
+    key = "ts_key"
+
+    def __init__(self) -> None:
+        self.batches: list[ReportBatch] = []
+        self.blobs: dict[str, bytes] = {}
+        self.weights: dict[str, bytes] = {}
+        self.fetched: list[str] = []
+        self.trouble: TunesmithError | None = None
+        self.loses_answers = False  # the server hears, and its answer does not arrive
+        self.has_heard = threading.Event()
+
+    @property
+    def reports(self) -> list[Report]:
+        return [report for batch in self.batches for report in batch.reports]
+
+    def report(self, job_id: UUID, attempt: int, batch: ReportBatch) -> None:
+        self._check()
+        stored = self.batches[-1].sequence if self.batches else 0
+        if batch.sequence > stored:
+            self.batches.append(batch)
+        self.has_heard.set()
+        if self.loses_answers:
+            raise Unavailable("The connection broke.")
+
+    def publish(self, path: Path, blob: Blob) -> None:
+        self._check()
+        content = path.read_bytes()
+        assert blob_of(content) == blob
+        self.blobs[blob.sha256] = content
+
+    def fetch(self, artifact: Artifact, folder: Path) -> Path:
+        self._check()
+        self.fetched.append(artifact.name)
+        return _write(folder / artifact.name, self.blobs[artifact.blob.sha256])
+
+    def fetch_weights(self, base_model: str, file: str, target: Path) -> None:
+        self._check()
+        self.fetched.append(file)
+        _write(target, self.weights[file])
+
+    def put(self, content: bytes) -> Blob:
+        blob = blob_of(content)
+        self.blobs[blob.sha256] = content
+        return blob
+
+    def _check(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+class FakeHost:
+    """A host process whose words the test puts into its mouth."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._sent: queue.Queue[Command] = queue.Queue()
+        self._ended = threading.Event()
+        self.reason = "exit code 0"
+        self.reply: Callable[[Command], list[Message]] = lambda command: []
+
+    def say(self, *messages: Message) -> None:
+        for message in messages:
+            self._lines.put(encode(message))
+
+    def say_line(self, line: str) -> None:
+        self._lines.put(line)
+
+    def end(self, reason: str = "signal SIGKILL") -> None:
+        if not self._ended.is_set():
+            self.reason = reason
+            self._ended.set()
+            self._lines.put(None)
+
+    def next_command(self) -> Any:
+        return self._sent.get(timeout=10)
+
+    def has_commands(self) -> bool:
+        return not self._sent.empty()
+
+    def send(self, line: str) -> None:
+        if self._ended.is_set():
+            raise BrokenPipeError("the host is gone")
+        command = decode(line)
+        self._sent.put(command)
+        self.say(*self.reply(command))
+
+    def read(self) -> Iterator[str]:
+        while (line := self._lines.get()) is not None:
+            yield line
+
+    def wait(self) -> str:
+        self._ended.wait(timeout=10)
+        return self.reason
+
+    def kill(self) -> None:
+        self.end("signal SIGKILL")
+
+    @property
+    def is_ended(self) -> bool:
+        return self._ended.is_set()
+
+
+class FakeLauncher:
+    """`first_words` is what each host says when it starts."""
+
+    def __init__(self, *first_words: Message) -> None:
+        self.first_words = first_words or (READY,)
+        self.hosts: list[FakeHost] = []
+        self.launched: list[str] = []
+        self.reply: Callable[[Command], list[Message]] = lambda command: []
+
+    def launch(self, model_name: str, model_folder: Path) -> FakeHost:
+        host = FakeHost()
+        host.reply = self.reply
+        host.say(*self.first_words)
+        self.hosts.append(host)
+        self.launched.append(model_name)
+        return host

@@ -1,0 +1,204 @@
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydantic import TypeAdapter
+from websockets.sync.server import Server, ServerConnection, serve
+
+from tests.factories import sample_request
+from tests.unit.worker.fakes import FakeClient, FakeLauncher
+from tunesmith.domain.assignments import (
+    AdapterSource,
+    SampleCancel,
+    SampleOutput,
+    SamplePart,
+    SampleRequest,
+)
+from tunesmith.domain.errors import NotFound
+from tunesmith.domain.files import Artifact
+from tunesmith.engine.events import SampleDone, SampleFailed, TextDelta
+from tunesmith.engine.messages import CancelSample, Command, LoadAdapter, Message, Sample
+from tunesmith.worker import answering
+from tunesmith.worker.answering import Answering
+from tunesmith.worker.placing import Hosts
+from tunesmith.worker.prepare import Workshop
+
+_REQUEST: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
+_OUTPUTS = TypeAdapter(list[SampleOutput])
+
+
+def test_a_request_becomes_what_the_engine_is_asked() -> None:
+    request = sample_request(
+        adapter=AdapterSource(id="abc", artifacts=()),
+        max_tokens=5,
+        temperature=0.5,
+        top_p=0.9,
+        frequency_penalty=0.1,
+        presence_penalty=0.2,
+        stop=("\n",),
+        seed=3,
+    )
+    spec = asdict(answering._spec(request))
+    asked = asdict(request)
+    assert spec["adapter_id"] == "abc"
+    shared = asked.keys() & spec.keys()
+    assert {name: spec[name] for name in shared} == {name: asked[name] for name in shared}
+    assert asked.keys() - shared == {"base_model", "adapter"}
+
+
+@pytest.mark.parametrize(
+    ("event", "output"),
+    [
+        (
+            TextDelta(request_id="one", text="Hi", num_tokens=2),
+            SampleOutput(
+                request_id="one", part=SamplePart.DELTA, text="Hi", completion_tokens=2
+            ),
+        ),
+        (
+            SampleDone(
+                request_id="one", finish_reason="stop", prompt_tokens=3, completion_tokens=2
+            ),
+            SampleOutput(
+                request_id="one",
+                part=SamplePart.DONE,
+                finish_reason="stop",
+                prompt_tokens=3,
+                completion_tokens=2,
+            ),
+        ),
+        (
+            SampleFailed(request_id="one", code="prompt_too_long", message="Too long."),
+            SampleOutput(
+                request_id="one",
+                part=SamplePart.FAILED,
+                code="prompt_too_long",
+                message="Too long.",
+            ),
+        ),
+    ],
+    ids=["delta", "done", "failed"],
+)
+def test_what_the_engine_says_becomes_what_the_server_hears(
+    event: TextDelta | SampleDone | SampleFailed, output: SampleOutput
+) -> None:
+    assert answering._output(event) == output
+
+
+class Scene:
+    """A worker that answers, and the server's end of its connection."""
+
+    def __init__(self, folder: Path, launcher: FakeLauncher) -> None:
+        self.client = FakeClient()
+        self.launcher = launcher
+        self.folder = folder
+        self.connections: list[ServerConnection] = []
+        self.heard: list[SampleOutput] = []
+        self.news = threading.Condition()
+
+    def serve(self, connection: ServerConnection) -> None:
+        with self.news:
+            self.connections.append(connection)
+            self.news.notify_all()
+        for line in connection:
+            with self.news:
+                self.heard += _OUTPUTS.validate_json(line)
+                self.news.notify_all()
+
+    def ask(self, message: SampleRequest | SampleCancel) -> None:
+        self.wait_for(lambda: bool(self.connections))
+        self.connections[-1].send(_REQUEST.dump_json(message).decode())
+
+    def wait_for(self, claim: Any) -> None:
+        with self.news:
+            assert self.news.wait_for(claim, timeout=10)
+
+    def parts(self, count: int) -> list[SamplePart]:
+        self.wait_for(lambda: len(self.heard) >= count)
+        return [output.part for output in self.heard]
+
+
+@contextmanager
+def listening(scene: Scene) -> Iterator[Server]:
+    with serve(scene.serve, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    monkeypatch.setattr(answering, "_RECONNECT_SECONDS", 0.01)
+    launcher = FakeLauncher()
+
+    def reply(command: Command) -> list[Message]:
+        if not isinstance(command, Sample) or command.spec.request_id == "endless":
+            return []
+        request_id = command.spec.request_id
+        done = SampleDone(
+            request_id=request_id, finish_reason="stop", prompt_tokens=1, completion_tokens=1
+        )
+        return [TextDelta(request_id=request_id, text="Hi", num_tokens=1), done]
+
+    launcher.reply = reply
+    scene = Scene(tmp_path, launcher)
+    with listening(scene) as server:
+        client = cast(Any, scene.client)
+        client.server_url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        told = Answering(client, "box", Workshop(client, tmp_path / "work"))
+        told.start(Hosts(launcher, 1, told.tell))
+        yield scene
+        told.close()
+        for connection in scene.connections:
+            connection.close()
+
+
+def test_a_request_is_answered_over_the_connection(scene: Scene) -> None:
+    scene.ask(sample_request())
+    assert scene.parts(2) == [SamplePart.DELTA, SamplePart.DONE]
+    (connection,) = scene.connections
+    assert connection.request is not None
+    assert connection.request.path == "/fleet/v1/tokens?worker=box"
+    assert connection.request.headers["Authorization"] == "Bearer ts_key"
+
+
+def test_a_tuned_models_adapter_is_loaded_before_it_is_asked(scene: Scene) -> None:
+    weights = Artifact(name="adapter_model.safetensors", blob=scene.client.put(b"weights"))
+    scene.ask(sample_request(adapter=AdapterSource(id="abc", artifacts=(weights,))))
+    scene.parts(2)
+    host = scene.launcher.hosts[0]
+    assert [type(host.next_command()) for _ in range(2)] == [LoadAdapter, Sample]
+
+
+def test_a_cancelled_request_is_cancelled_at_the_host(scene: Scene) -> None:
+    scene.ask(sample_request("endless"))
+    scene.wait_for(lambda: bool(scene.connections))
+    deadline = threading.Event()
+    while not scene.launcher.hosts:
+        deadline.wait(0.002)
+    host = scene.launcher.hosts[0]
+    assert isinstance(host.next_command(), Sample)
+    scene.ask(SampleCancel(request_id="endless"))
+    assert host.next_command() == CancelSample(request_id="endless")
+
+
+def test_a_model_that_cannot_be_had_is_a_failed_answer(scene: Scene) -> None:
+    scene.client.trouble = NotFound("blob", "abc")
+    weights = Artifact(name="adapter_model.safetensors", blob=scene.client.put(b"weights"))
+    scene.ask(sample_request(adapter=AdapterSource(id="abc", artifacts=(weights,))))
+    assert scene.parts(1) == [SamplePart.FAILED]
+    assert scene.heard[0].code == "unavailable"
+
+
+def test_a_connection_that_breaks_is_opened_again(scene: Scene) -> None:
+    scene.wait_for(lambda: len(scene.connections) == 1)
+    scene.connections[0].close()
+    scene.wait_for(lambda: len(scene.connections) == 2)
+    scene.ask(sample_request())
+    assert scene.parts(2) == [SamplePart.DELTA, SamplePart.DONE]

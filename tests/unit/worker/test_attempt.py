@@ -1,0 +1,294 @@
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.factories import assignment, conversation, json_lines
+from tests.unit.worker.fakes import FakeClient, FakeLauncher
+from tunesmith.domain.assignments import (
+    Assignment,
+    AttemptLost,
+    AttemptReleased,
+    CheckpointPublished,
+    Report,
+    StepReported,
+    TrainingFailed,
+    TrainingFinished,
+    TrainingStarted,
+    Validated,
+)
+from tunesmith.domain.datasets import TOO_FEW_EXAMPLES
+from tunesmith.domain.errors import StaleAttempt, Unavailable
+from tunesmith.domain.jobs import Task
+from tunesmith.engine import events
+from tunesmith.engine.messages import (
+    AbandonRun,
+    Command,
+    HostFailed,
+    Message,
+    OpenRun,
+    RunEvent,
+    RunFailed,
+    StopRun,
+)
+from tunesmith.worker.attempt import Attempts
+from tunesmith.worker.placing import Hosts
+from tunesmith.worker.prepare import Workshop
+
+STARTED = events.Started(
+    step=0,
+    total_steps=2,
+    num_examples=10,
+    num_validation_examples=0,
+    tokens_per_epoch=50,
+    supervised_tokens_per_epoch=20,
+    num_truncated_examples=1,
+    notes=("Each example is trained alone.",),
+)
+
+
+def step_done(step: int) -> events.StepDone:
+    return events.StepDone(
+        step=step,
+        total_steps=2,
+        epoch=step / 2,
+        loss=3.0 - step,
+        token_accuracy=0.5,
+        learning_rate=1e-4,
+        grad_norm=1.0,
+        num_tokens=25,
+        seconds=0.5,
+    )
+
+
+def saved(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "adapter_model.safetensors").write_text(name)
+    return path
+
+
+class Scene:
+    """A worker with a host that opens a run and then does what `script` says."""
+
+    def __init__(self, folder: Path, client: FakeClient) -> None:
+        self.folder = folder
+        self.client = client
+        self.launcher = FakeLauncher()
+        self.launcher.reply = self._reply
+        self.is_leaving = threading.Event()
+        self.script: Callable[[str], list[Any]] = lambda run_id: []
+        self.on_stop: Callable[[str], list[Any]] = lambda run_id: []
+        self.commands: list[Command] = []
+        self.attempts = Attempts(
+            cast(Any, client),
+            Hosts(self.launcher, 1, lambda answer: None),
+            Workshop(cast(Any, client), folder / "work"),
+            checkpoint_seconds=60.0,
+            max_offline_seconds=10.0,
+            is_leaving=self.is_leaving,
+        )
+
+    def _reply(self, command: Command) -> list[Message]:
+        self.commands.append(command)
+        if isinstance(command, OpenRun):
+            return self._told(command.spec.run_id, self.script(command.spec.run_id))
+        if isinstance(command, StopRun):
+            return self._told(command.run_id, self.on_stop(command.run_id))
+        return []
+
+    def _told(self, run_id: str, happenings: list[Any]) -> list[Message]:
+        return [
+            happening if isinstance(happening, RunFailed) else RunEvent(run_id=run_id, event=happening)
+            for happening in happenings
+        ]
+
+    def carry_out(self, its: Assignment) -> list[Report]:
+        self.attempts.carry_out(its)
+        return self.client.reports
+
+    def begin(self, its: Assignment) -> threading.Thread:
+        thread = threading.Thread(target=self.attempts.carry_out, args=(its,))
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not any(isinstance(command, OpenRun) for command in self.commands):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        return thread
+
+
+@pytest.fixture
+def scene(tmp_path: Path, client: FakeClient) -> Scene:
+    return Scene(tmp_path, client)
+
+
+@pytest.fixture
+def training(client: FakeClient) -> Assignment:
+    content = b"".join(json_lines(*[conversation()] * 10))
+    return assignment(training_file=client.put(content))
+
+
+def test_what_happens_in_a_run_is_reported(scene: Scene, training: Assignment) -> None:
+    def script(run_id: str) -> list[Any]:
+        return [
+            STARTED,
+            step_done(1),
+            events.CheckpointSaved(step=1, epoch=1, path=saved(scene.folder, "step-1")),
+            events.Evaluating(step=2, num_batches_done=1, num_batches=3),
+            step_done(2),
+            events.Finished(step=2, path=saved(scene.folder, "adapter"), trained_tokens=50),
+        ]
+
+    scene.script = script
+    started, first, checkpoint, second, finished = scene.carry_out(training)
+    assert started == TrainingStarted(
+        step=0,
+        total_steps=2,
+        num_examples=10,
+        num_truncated_examples=1,
+        notes=("Each example is trained alone.",),
+    )
+    assert isinstance(first, StepReported)
+    assert isinstance(second, StepReported)
+    assert (first.metrics.train_loss, second.metrics.train_loss) == (2.0, 1.0)
+    assert first.remaining_seconds == pytest.approx(0.5)
+    assert second.remaining_seconds == 0.0
+    assert isinstance(checkpoint, CheckpointPublished)
+    assert isinstance(finished, TrainingFinished)
+    assert finished.artifacts[0].blob.sha256 in scene.client.blobs
+    assert finished.trained_tokens == 50
+
+
+def test_an_attempt_leaves_nothing_in_the_scratch_folder(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.script = lambda run_id: [
+        events.Finished(step=2, path=saved(scene.folder, "adapter"), trained_tokens=50)
+    ]
+    scene.carry_out(training)
+    assert list((scene.folder / "work" / "attempts").iterdir()) == []
+
+
+def test_a_lost_host_is_no_fault_of_the_job(scene: Scene, training: Assignment) -> None:
+    thread = scene.begin(training)
+    scene.launcher.hosts[0].end("signal SIGKILL")
+    thread.join(10)
+    assert scene.client.reports == [AttemptLost(reason="the host ended (signal SIGKILL)")]
+
+
+def test_a_worker_that_leaves_lets_the_run_stop_at_a_checkpoint(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.on_stop = lambda run_id: [
+        events.Stopped(step=1, path=saved(scene.folder, "step-1")),
+    ]
+    thread = scene.begin(training)
+    scene.is_leaving.set()
+    thread.join(10)
+    checkpoint, released = scene.client.reports
+    assert isinstance(checkpoint, CheckpointPublished)
+    assert (checkpoint.step, checkpoint.epoch) == (1, None)
+    assert released == AttemptReleased()
+    assert [type(command) for command in scene.commands] == [OpenRun, StopRun]
+
+
+def test_a_run_that_stops_where_it_has_just_saved_tells_its_checkpoint_once(
+    scene: Scene, training: Assignment
+) -> None:
+    path = saved(scene.folder, "step-1")
+    scene.script = lambda run_id: [
+        events.CheckpointSaved(step=1, epoch=1, path=path),
+        events.Stopped(step=1, path=path),
+    ]
+    checkpoint, released = scene.carry_out(training)
+    assert isinstance(checkpoint, CheckpointPublished)
+    assert checkpoint.epoch == 1
+    assert released == AttemptReleased()
+
+
+def test_a_run_that_stops_before_its_first_step_has_no_checkpoint(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.script = lambda run_id: [events.Stopped(step=0, path=None)]
+    assert scene.carry_out(training) == [AttemptReleased()]
+
+
+def test_a_worker_that_is_leaving_opens_no_run(scene: Scene, training: Assignment) -> None:
+    scene.is_leaving.set()
+    assert scene.carry_out(training) == [AttemptReleased()]
+    assert scene.commands == []
+
+
+def test_a_row_at_fault_is_named_by_file_and_line(scene: Scene, training: Assignment) -> None:
+    scene.script = lambda run_id: [
+        RunFailed(
+            run_id=run_id, code="bad_example", message="It is empty.", line=7, file="validation"
+        )
+    ]
+    (report,) = scene.carry_out(training)
+    assert isinstance(report, TrainingFailed)
+    assert (report.failure.code, report.failure.param) == ("bad_example", "validation_file")
+    assert "Line 7: It is empty." in report.failure.message
+
+
+def test_a_run_that_fails_otherwise_says_why(scene: Scene, training: Assignment) -> None:
+    scene.script = lambda run_id: [RunFailed(run_id=run_id, code="diverged", message="No number.")]
+    (report,) = scene.carry_out(training)
+    assert isinstance(report, TrainingFailed)
+    assert (report.failure.code, report.failure.param) == ("diverged", None)
+
+
+def test_a_base_model_that_the_engine_refuses_fails_the_job(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.launcher.first_words = (HostFailed(code="unsupported_model", message="No."),)
+    (report,) = scene.carry_out(training)
+    assert isinstance(report, TrainingFailed)
+    assert (report.failure.code, report.failure.param) == ("unsupported_model", "model")
+
+
+def test_a_run_whose_attempt_is_over_is_abandoned(scene: Scene, training: Assignment) -> None:
+    thread = scene.begin(training)
+    scene.client.trouble = StaleAttempt("The job was stopped.")
+    scene.launcher.hosts[0].say(
+        RunEvent(run_id=f"{training.job_id}-a{training.attempt}", event=step_done(1))
+    )
+    thread.join(10)
+    assert isinstance(scene.commands[-1], AbandonRun)
+    assert scene.client.reports == []
+
+
+def test_a_file_that_cannot_be_fetched_loses_the_attempt_and_not_the_job(
+    scene: Scene, training: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: Any) -> Path:
+        raise Unavailable("The server cannot be reached.")
+
+    monkeypatch.setattr(scene.client, "fetch", away)
+    assert scene.carry_out(training) == [AttemptLost(reason="The server cannot be reached.")]
+
+
+def test_a_good_file_is_found_valid(scene: Scene, training: Assignment) -> None:
+    its = assignment(Task.VALIDATE, training_file=training.training_file)
+    assert scene.carry_out(its) == [Validated(num_examples=10)]
+    assert scene.launcher.launched == []  # no base model is loaded for that
+
+
+def test_a_bad_file_fails_the_job(scene: Scene) -> None:
+    its = assignment(Task.VALIDATE, training_file=scene.client.put(b'{"messages": []}\n'))
+    (report,) = scene.carry_out(its)
+    assert isinstance(report, TrainingFailed)
+    assert report.failure.param == "training_file"
+    assert "Line 1" in report.failure.message
+
+
+def test_a_short_file_fails_the_job_without_blaming_a_line(scene: Scene) -> None:
+    content = b"".join(json_lines(conversation()))
+    its = assignment(Task.VALIDATE, training_file=scene.client.put(content))
+    (report,) = scene.carry_out(its)
+    assert isinstance(report, TrainingFailed)
+    assert report.failure.code == TOO_FEW_EXAMPLES
+    assert "Line" not in report.failure.message

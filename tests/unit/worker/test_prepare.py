@@ -1,0 +1,121 @@
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.factories import assignment, base_model, conversation, json_lines
+from tests.unit.worker.fakes import FakeClient
+from tunesmith.domain.assignments import AdapterSource
+from tunesmith.domain.catalog import BaseModel, WeightFile
+from tunesmith.domain.datasets import DatasetSummary
+from tunesmith.domain.files import Artifact
+from tunesmith.domain.hyperparameters import Hyperparameters
+from tunesmith.domain.jobs import Failure
+from tunesmith.worker.prepare import Workshop, check_data
+
+TEN = [conversation()] * 10
+
+
+@pytest.fixture
+def workshop(client: FakeClient, tmp_path: Path) -> Workshop:
+    return Workshop(cast(Any, client), tmp_path / "work")
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_bytes(b"".join(json_lines(*rows)))
+    return path
+
+
+def test_good_data_is_summed_up(tmp_path: Path) -> None:
+    training, validation = write(tmp_path / "t", *TEN), write(tmp_path / "v", conversation())
+    assert check_data(training, validation) == DatasetSummary(num_examples=10)
+    assert check_data(training, None) == DatasetSummary(num_examples=10)
+
+
+def test_the_file_at_fault_is_named(tmp_path: Path) -> None:
+    training, validation = write(tmp_path / "t", *TEN), write(tmp_path / "v", conversation(), [])
+    verdict = check_data(training, validation)
+    assert isinstance(verdict, Failure)
+    assert verdict.param == "validation_file"
+    assert "invalid validation file. Line 2:" in verdict.message
+
+
+def test_an_empty_validation_file_is_refused(tmp_path: Path) -> None:
+    verdict = check_data(write(tmp_path / "t", *TEN), write(tmp_path / "v"))
+    assert isinstance(verdict, Failure)
+    assert verdict.param == "validation_file"
+
+
+def test_a_job_becomes_what_the_engine_is_asked(workshop: Workshop, client: FakeClient) -> None:
+    its = assignment(
+        base_model=base_model(learning_rate=1e-3, context_tokens=256),
+        training_file=client.put(b"training"),
+        validation_file=client.put(b"validation"),
+        hyperparameters=Hyperparameters(
+            num_epochs=4, batch_size=8, learning_rate_multiplier=0.5, lora_rank=4, lora_alpha=8.0
+        ),
+    )
+    spec = workshop.train_spec(its, workshop.attempt_folder(its), checkpoint_seconds=30.0)
+    assert spec.training_file.read_bytes() == b"training"
+    assert spec.validation_file is not None
+    assert spec.validation_file.read_bytes() == b"validation"
+    assert (spec.num_epochs, spec.batch_size, spec.seed) == (4, 8, its.seed)
+    assert (spec.learning_rate, spec.max_length_tokens) == (5e-4, 256)
+    assert (spec.lora.rank, spec.lora.alpha) == (4, 8.0)
+    assert (spec.resume_from, spec.checkpoint_every_seconds) == (None, 30.0)
+
+
+def test_an_attempt_that_goes_on_has_the_checkpoint_in_its_folder(
+    workshop: Workshop, client: FakeClient
+) -> None:
+    state = Artifact(name="training_state.json", blob=client.put(b"{}"))
+    its = assignment(training_file=client.put(b"training"), resume_from=(state,))
+    spec = workshop.train_spec(its, workshop.attempt_folder(its), checkpoint_seconds=30.0)
+    assert spec.resume_from is not None
+    assert (spec.resume_from / "training_state.json").read_bytes() == b"{}"
+
+
+def test_a_tuned_models_files_are_fetched_once(workshop: Workshop, client: FakeClient) -> None:
+    weights = Artifact(name="adapter_model.safetensors", blob=client.put(b"weights"))
+    source = AdapterSource(id="abc", artifacts=(weights,))
+    folders = {workshop.adapter_folder(source) for _ in range(3)}
+    assert len(folders) == 1
+    assert (folders.pop() / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert client.fetched == ["adapter_model.safetensors"]
+
+
+def model_in(folder: Path) -> BaseModel:
+    files = (WeightFile(name="config.json", size_bytes=2), WeightFile(name="w", size_bytes=3))
+    return base_model(folder=str(folder), files=files)
+
+
+def test_a_base_model_that_this_machine_sees_is_used_where_it_lies(
+    workshop: Workshop, client: FakeClient, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "w").write_text("www")
+    assert workshop.model_folder(model_in(folder)) == folder
+    assert client.fetched == []
+
+
+def test_a_base_model_of_another_machine_is_fetched_once(
+    workshop: Workshop, client: FakeClient, tmp_path: Path
+) -> None:
+    client.weights = {"config.json": b"{}", "w": b"www"}
+    model = model_in(tmp_path / "not-here")
+    folder = workshop.model_folder(model)
+    assert (folder / "w").read_bytes() == b"www"
+    assert workshop.model_folder(model) == folder
+    assert client.fetched == ["config.json", "w"]
+
+
+def test_a_file_of_another_size_is_fetched_again(
+    workshop: Workshop, client: FakeClient, tmp_path: Path
+) -> None:
+    client.weights = {"config.json": b"{}", "w": b"www"}
+    model = model_in(tmp_path / "not-here")
+    (workshop.model_folder(model) / "w").write_text("half")
+    workshop.model_folder(model)
+    assert client.fetched == ["config.json", "w", "w"]
