@@ -1,8 +1,10 @@
 """Small, valid things to test with; a test names only what matters to it."""
 
 import json
+import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ from tunesmith.store.database import Store
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SHA = "ab" * 32
 ALL_SCOPES = frozenset(Scope)
+MODEL_CONFIG = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 4096}
 
 
 class Clock:
@@ -169,3 +172,23 @@ def conversation(*roles_and_contents: tuple[str, Any], **extra: Any) -> dict[str
 
 def json_lines(*rows: Any) -> list[bytes]:
     return [json.dumps(row).encode() + b"\n" for row in rows]
+
+
+def safetensors(shapes: dict[str, list[int]]) -> bytes:
+    """A header without its data: enough for whoever only counts parameters."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    for name, shape in shapes.items():
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+def model_folder(folder: Path, config: Any = MODEL_CONFIG) -> Path:
+    """What a base model's folder looks like from outside: 208 parameters in two files."""
+    folder.mkdir()
+    (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    (folder / "model-1.safetensors").write_bytes(safetensors({"a": [10, 20], "b": [5]}))
+    (folder / "model-2.safetensors").write_bytes(safetensors({"c": [3]}))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "README.md").write_text("A model.")
+    return folder

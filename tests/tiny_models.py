@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
@@ -49,11 +50,17 @@ def make_tiny_mistral(folder: Path, seed: int = 0) -> Path:
     return _make(folder, seed, MistralConfig, head_dim=8, sliding_window=16)
 
 
+def make_tiny_gemma2(folder: Path, seed: int = 0) -> Path:
+    """It caps its attention scores, which no fused attention knows."""
+    return _make(folder, seed, Gemma2Config, head_dim=8, query_pre_attn_scalar=8)
+
+
 def make_tiny_gemma3(folder: Path, seed: int = 0) -> Path:
     """One layer with a window of 16 tokens, one without."""
     return _make(
         folder,
         seed,
+        Gemma2Config,
         Gemma3TextConfig,
         head_dim=8,
         sliding_window=16,

@@ -27,6 +27,7 @@ from tunesmith.store.database import Database, Store
 
 TINY = "tunesmith-tiny"
 TINY_FOLDER = Path(tunesmith.__file__).parent / "assets" / TINY
+TINY_SOURCE = "shipped with Tunesmith"
 TINY_LEARNING_RATE = 2e-3  # small models want larger steps; chosen on the demo's data
 
 ADMIN_KEY_FILE = "local-admin.key"
@@ -108,10 +109,14 @@ def _local_secret(path: Path) -> str:
 
 
 def _offer_tiny(store: Store) -> None:
+    """Unless the operator has put something else, or more names, in its place."""
+    there = store.models.find_base(TINY)
+    if there is not None and there.source != TINY_SOURCE:
+        return
     entry = weights.describe(
         TINY_FOLDER,
         name=TINY,
-        source="shipped with Tunesmith",
+        source=TINY_SOURCE,
         learning_rate=TINY_LEARNING_RATE,
         now=_utc_now(),
     )

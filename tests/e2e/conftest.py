@@ -18,13 +18,15 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_llama(tmp_path_factory.mktemp("base") / "random-llama")
 
 
-@pytest.fixture
-def make_service(tmp_path: Path, base_folder: Path) -> Iterator[ServiceMaker]:
-    """Services that offer `BASE`, not yet started; ended with the test."""
+@pytest.fixture(scope="module")
+def make_service(
+    tmp_path_factory: pytest.TempPathFactory, base_folder: Path
+) -> Iterator[ServiceMaker]:
+    """Services that offer `BASE`, not yet started; ended with the module."""
     made: list[Service] = []
 
-    def make(name: str = "data", command: str = "serve", **settings: str) -> Service:
-        service = Service(tmp_path / name, command, **settings)
+    def make(command: str = "serve", **settings: str) -> Service:
+        service = Service(tmp_path_factory.mktemp("service") / "data", command, **settings)
         service.run("models", "add", BASE, "--from", str(base_folder))
         made.append(service)
         return service
@@ -35,7 +37,7 @@ def make_service(tmp_path: Path, base_folder: Path) -> Iterator[ServiceMaker]:
             service.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service(make_service: ServiceMaker) -> Service:
     started = make_service()
     started.start()

@@ -44,16 +44,10 @@ def _wait_for_checkpoint(service: Service, job_id: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> bytes:
+def unbroken(service: Service) -> bytes:
     """The adapter of a run that nobody disturbed."""
-    service = Service(tmp_path_factory.mktemp("unbroken") / "data")
-    service.run("models", "add", BASE, "--from", str(base_folder))
-    service.start()
-    try:
-        job = wait_for_job(service, _create_job(service))
-        return _adapter(service, job.fine_tuned_model)
-    finally:
-        service.kill()
+    job = wait_for_job(service, _create_job(service))
+    return _adapter(service, job.fine_tuned_model)
 
 
 def _kill_host(service: Service) -> None:
@@ -93,6 +87,7 @@ def test_a_disturbed_job_ends_like_an_undisturbed_one(
     job = wait_for_job(service, job_id)
     assert steps_done(service, job_id) == list(range(1, NUM_STEPS + 1))
     assert _adapter(service, job.fine_tuned_model) == unbroken
+    service.stop()
 
 
 def test_a_worker_alone_trains_on_while_the_server_is_away(

@@ -7,7 +7,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from tests.parity import reference
-from tests.tiny_models import make_tiny_gemma3, make_tiny_llama, make_tiny_mistral, make_tiny_qwen3
+from tests.tiny_models import (
+    make_tiny_gemma2,
+    make_tiny_gemma3,
+    make_tiny_llama,
+    make_tiny_mistral,
+    make_tiny_qwen3,
+)
 from tunesmith.engine.events import SampleDone, TextDelta
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.sample import Sampler
@@ -26,7 +32,13 @@ def random_adapter(folder: Path, seed: int, path: Path) -> Path:
 
 @pytest.fixture(
     scope="module",
-    params=[make_tiny_llama, make_tiny_qwen3, make_tiny_mistral, make_tiny_gemma3],
+    params=[
+        make_tiny_llama,
+        make_tiny_qwen3,
+        make_tiny_mistral,
+        make_tiny_gemma2,
+        make_tiny_gemma3,
+    ],
 )
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

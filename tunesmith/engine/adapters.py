@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.engine import peft_format
-from tunesmith.engine.errors import AdapterNotLoaded, BadAdapter
+from tunesmith.engine.errors import AdapterNotLoaded, BadAdapter, UnsupportedModel
 from tunesmith.engine.lora import Adapter, LoraLinear, LoraWeights, Route
 from tunesmith.engine.spec import ALL_LINEAR, LoraSpec
 
@@ -40,6 +40,8 @@ class AdapterSet:
     def create(self, adapter_id: str, lora: LoraSpec, seed: int) -> Adapter:
         """A fresh adapter to train: A as PEFT draws it, in layer order from `seed`; B zero."""
         names = self._resolve(lora.targets)
+        if not names:
+            raise UnsupportedModel("The model has no linear layers to put adapters beside.")
         generator = torch.Generator().manual_seed(seed % 2**63)
         weights = {}
         for name in names:
@@ -107,8 +109,7 @@ class AdapterSet:
     ) -> Adapter:
         if adapter_id in self._adapters:
             raise BadAdapter(f"An adapter {adapter_id} is already loaded.")
-        device = next(iter(self._linears.values())).weight.device
-        flat, layers = _flattened(weights, device, is_trained=is_trained)
+        flat, layers = _flattened(weights, self._network.device, is_trained=is_trained)
         adapter = Adapter(lora=lora, use_rslora=use_rslora, flat=flat, layers=layers)
         self._adapters[adapter_id] = adapter
         for name, layer in layers.items():

@@ -54,7 +54,6 @@ class BaseModel:
             network, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
-                attn_implementation=_attention_kind(folder),
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -66,6 +65,7 @@ class BaseModel:
         if missing:
             raise UnsupportedModel(f"{len(missing)} tensors are missing, such as {missing[0]}.")
         network.eval().requires_grad_(False).to(device)
+        _put_own_attention_in(network)
         return cls(network, tokenizer, name=name or folder.name)
 
     @property
@@ -97,11 +97,10 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _attention_kind(folder: Path) -> str:
-    """Ours, but where scores are capped (Gemma 2): no fused attention knows that."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    is_capped = getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None)
-    return "eager" if is_capped else attention.NAME
+def _put_own_attention_in(network: Any) -> None:
+    """Where it changes nothing: models with sinks, biases or caps of their own do without SDPA."""
+    if network._supports_attention_backend and network._supports_sdpa:
+        network.set_attn_implementation(attention.NAME)
 
 
 def _check_folder(folder: Path) -> None:

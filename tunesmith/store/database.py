@@ -12,15 +12,19 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from alembic import command
 from alembic.config import Config
 
+from tunesmith.domain.errors import Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
 from tunesmith.store.queue import Queue
+
+log = structlog.get_logger()
 
 _WRITES = "tunesmith_writes"
 MAX_READERS = 16  # transactions at once beside the one that writes
@@ -67,14 +71,18 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Store]:
-        """A transaction that changes something: committed at the end, rolled back on an error."""
-        with self._write_lock, self._writing_connection() as connection, connection.begin():
-            yield Store(connection)
+        """A transaction that changes something: committed at the end, rolled back on an error.
+
+        Raises `Unavailable` where the database cannot be used.
+        """
+        with _trouble_named(), self._write_lock, self._writing_connection() as connection:
+            with connection.begin():
+                yield Store(connection)
 
     @contextmanager
     def read(self) -> Iterator[Store]:
-        """A consistent view that waits for no writer."""
-        with self._engine.connect() as connection, connection.begin():
+        """A consistent view that waits for no writer; raises `Unavailable` as `write` does."""
+        with _trouble_named(), self._engine.connect() as connection, connection.begin():
             yield Store(connection)
 
     def close(self) -> None:
@@ -82,6 +90,16 @@ class Database:
 
     def _writing_connection(self) -> sa.Connection:
         return self._engine.connect().execution_options(**{_WRITES: True})
+
+
+@contextmanager
+def _trouble_named() -> Iterator[None]:
+    """A full disk or a server that is away is nobody's mistake: it may go well the next time."""
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+        log.exception("database trouble")
+        raise Unavailable("The database cannot be used just now; try again later.") from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

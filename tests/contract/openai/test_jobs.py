@@ -166,7 +166,7 @@ def test_a_model_that_cannot_be_tuned_is_named(
 
 def test_an_unknown_training_file_is_named(client: openai.OpenAI) -> None:
     for file in (UNKNOWN_FILE, "nonsense"):
-        with refused(404, error(f"No such File object: {file}", param="id")):
+        with refused(404, error(f"No such File object: {file}", param="training_file")):
             create_job(client, training_file=file)
 
 

@@ -1,35 +1,12 @@
-import json
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.factories import NOW
+from tests.factories import MODEL_CONFIG, NOW, model_folder
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.services import weights
-
-CONFIG = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 4096}
-
-
-def safetensors(shapes: dict[str, list[int]]) -> bytes:
-    """A header without its data, which nobody reads here."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    for name, shape in shapes.items():
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text
-
-
-def model_folder(folder: Path, config: Any = CONFIG) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
-    (folder / "model-1.safetensors").write_bytes(safetensors({"a": [10, 20], "b": [5]}))
-    (folder / "model-2.safetensors").write_bytes(safetensors({"c": [3]}))
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "README.md").write_text("A model.")
-    return folder
-
 
 def refusal(folder: Path) -> str:
     with pytest.raises(InvalidRequest) as refused:
@@ -88,7 +65,7 @@ def test_a_folder_without_a_configuration_is_no_model(tmp_path: Path) -> None:
     ("config", "reason"),
     [
         pytest.param("{", "not valid JSON", id="broken"),
-        pytest.param({**CONFIG, "auto_map": {"AutoModel": "x.py"}}, "auto_map", id="own code"),
+        pytest.param({**MODEL_CONFIG, "auto_map": {"AutoModel": "x.py"}}, "auto_map", id="own code"),
         pytest.param({"architectures": ["BertForMaskedLM"]}, "not a decoder", id="encoder"),
         pytest.param(
             {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},

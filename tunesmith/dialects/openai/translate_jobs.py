@@ -59,9 +59,11 @@ def new_job(body: schemas.CreateJob) -> NewJob:
         )
     return NewJob(
         base_model=body.model,
-        training_file_id=inner_id("file", body.training_file),
+        training_file_id=inner_id("file", body.training_file, param="training_file"),
         validation_file_id=(
-            inner_id("file", body.validation_file) if body.validation_file else None
+            inner_id("file", body.validation_file, param="validation_file")
+            if body.validation_file
+            else None
         ),
         hyperparameters=_hyperparameters(body),
         seed=body.seed,
