@@ -44,7 +44,9 @@ def organization(slug: str = "acme") -> Organization:
 
 
 def key(
-    owner: Organization, secret: str = "ts_a-secret-for-tests", scopes: frozenset[Scope] = ALL_SCOPES
+    owner: Organization,
+    secret: str = "ts_a-secret-for-tests",
+    scopes: frozenset[Scope] = ALL_SCOPES,
 ) -> Key:
     return Key(
         id=uuid4(),
@@ -61,9 +63,7 @@ def key(
 def context(
     store: Store, house: House, owner: Organization, scopes: frozenset[Scope] = ALL_SCOPES
 ) -> Context:
-    return Context(
-        store=store, house=house, organization=owner, key=key(owner, scopes=scopes)
-    )
+    return Context(store=store, house=house, organization=owner, key=key(owner, scopes=scopes))
 
 
 def base_model(name: str = "base", **changes: Any) -> BaseModel:

@@ -60,7 +60,6 @@ def make_tiny_gemma3(folder: Path, seed: int = 0) -> Path:
     return _make(
         folder,
         seed,
-        Gemma2Config,
         Gemma3TextConfig,
         head_dim=8,
         sliding_window=16,

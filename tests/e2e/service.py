@@ -115,7 +115,12 @@ class Service:
         return [int(pid) for pid, _, args in rows if int(pid) in ours and words in args]
 
 
-def wait_for_job(service: Service, job_id: str, status: str = "succeeded") -> FineTuningJob:
+def wait_for_job(
+    service: Service,
+    job_id: str,
+    status: str = "succeeded",
+    seconds: float = PATIENCE_SECONDS,
+) -> FineTuningJob:
     job: FineTuningJob | None = None
 
     def has_ended() -> bool:
@@ -123,7 +128,7 @@ def wait_for_job(service: Service, job_id: str, status: str = "succeeded") -> Fi
         job = service.client.fine_tuning.jobs.retrieve(job_id)
         return job.status in ("succeeded", "failed", "cancelled")
 
-    wait_until(has_ended, f"job {job_id} to end")
+    wait_until(has_ended, f"job {job_id} to end", seconds)
     assert job is not None
     assert job.status == status, job.error
     return job

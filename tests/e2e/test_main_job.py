@@ -18,7 +18,9 @@ QUESTION = [
 ]
 
 
-def test_a_dataset_becomes_a_model_that_answers(service: Service, tmp_path: Path) -> None:
+def test_a_dataset_becomes_a_model_that_answers(
+    service: Service, base_folder: Path, tmp_path: Path
+) -> None:
     client = service.client
     training = client.files.create(file=("train.jsonl", conversations(40)), purpose="fine-tune")
     validation = client.files.create(
@@ -67,7 +69,7 @@ def test_a_dataset_becomes_a_model_that_answers(service: Service, tmp_path: Path
     assert text.usage is not None
     assert text.usage.completion_tokens == 5
     folder = _download(service, job.fine_tuned_model, tmp_path / "adapter")
-    assert _ask_stock_peft(service, folder) == "code-bl"
+    assert _ask_stock_peft(base_folder, folder) == "code-bl"
     # The base was loaded once, by one host, for training and for all these answers.
     assert service.log.count('"event": "host ready"') == 1
 
@@ -119,13 +121,10 @@ def _download(service: Service, model: str, folder: Path) -> Path:
     return folder
 
 
-def _ask_stock_peft(service: Service, adapter: Path) -> str:
+def _ask_stock_peft(base: Path, adapter: Path) -> str:
     """The same question without any of our code."""
-    base = service.run("models", "list")
-    assert BASE in base
-    folder = next(service.data_dir.parent.parent.glob("base*/random-llama"))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    network = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tuned = peft.PeftModel.from_pretrained(network, str(adapter))
     prompt = tokenizer.apply_chat_template(
         QUESTION, add_generation_prompt=True, return_tensors="pt", return_dict=True

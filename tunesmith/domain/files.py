@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from tunesmith.domain.errors import InvalidRequest
+
 
 class FilePurpose(StrEnum):
     TRAINING = "training"
@@ -36,10 +38,14 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """One file of a checkpoint or of a tuned model."""
+    """One file of a checkpoint or of a tuned model. `name` is a plain name, never a path."""
 
     name: str
     blob: Blob
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or not set(self.name).isdisjoint("/\\\0"):
+            raise InvalidRequest(f"{self.name!r} is not a plain file name.")
 
 
 def safe_filename(name: str) -> str:

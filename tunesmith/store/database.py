@@ -75,9 +75,13 @@ class Database:
 
         Raises `Unavailable` where the database cannot be used.
         """
-        with _trouble_named(), self._write_lock, self._writing_connection() as connection:
-            with connection.begin():
-                yield Store(connection)
+        with (
+            _trouble_named(),
+            self._write_lock,
+            self._writing_connection() as connection,
+            connection.begin(),
+        ):
+            yield Store(connection)
 
     @contextmanager
     def read(self) -> Iterator[Store]:

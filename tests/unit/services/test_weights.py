@@ -8,6 +8,7 @@ from tests.factories import MODEL_CONFIG, NOW, model_folder
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.services import weights
 
+
 def refusal(folder: Path) -> str:
     with pytest.raises(InvalidRequest) as refused:
         weights.describe(folder, name="mine", source="here", now=NOW)
@@ -65,7 +66,9 @@ def test_a_folder_without_a_configuration_is_no_model(tmp_path: Path) -> None:
     ("config", "reason"),
     [
         pytest.param("{", "not valid JSON", id="broken"),
-        pytest.param({**MODEL_CONFIG, "auto_map": {"AutoModel": "x.py"}}, "auto_map", id="own code"),
+        pytest.param(
+            {**MODEL_CONFIG, "auto_map": {"AutoModel": "x.py"}}, "auto_map", id="own code"
+        ),
         pytest.param({"architectures": ["BertForMaskedLM"]}, "not a decoder", id="encoder"),
         pytest.param(
             {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},

@@ -55,9 +55,7 @@ def test_a_request_becomes_what_the_engine_is_asked() -> None:
     [
         (
             TextDelta(request_id="one", text="Hi", num_tokens=2),
-            SampleOutput(
-                request_id="one", part=SamplePart.DELTA, text="Hi", completion_tokens=2
-            ),
+            SampleOutput(request_id="one", part=SamplePart.DELTA, text="Hi", completion_tokens=2),
         ),
         (
             SampleDone(

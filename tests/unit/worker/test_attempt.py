@@ -102,8 +102,8 @@ class Scene:
 
     def _told(self, run_id: str, happenings: list[Any]) -> list[Message]:
         return [
-            happening if isinstance(happening, RunFailed) else RunEvent(run_id=run_id, event=happening)
-            for happening in happenings
+            told if isinstance(told, RunFailed) else RunEvent(run_id=run_id, event=told)
+            for told in happenings
         ]
 
     def carry_out(self, its: Assignment) -> list[Report]:

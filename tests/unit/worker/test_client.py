@@ -46,21 +46,20 @@ def test_a_gateways_page_is_no_answer_of_the_server() -> None:
         client.register(registration())
 
 
-@pytest.mark.parametrize("call", ["register", "fetch", "publish"])
+CALLS: dict[str, Callable[[Client, Path], object]] = {
+    "register": lambda client, folder: client.register(registration()),
+    "fetch": lambda client, folder: client.fetch(ARTIFACT, folder),
+    "publish": lambda client, folder: client.publish(Path(__file__), ARTIFACT.blob),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_a_server_that_cannot_be_reached_is_unavailable(call: str, tmp_path: Path) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused")
 
-    client = client_of(refuse)
     with pytest.raises(Unavailable):
-        match call:
-            case "register":
-                client.register(registration())
-            case "fetch":
-                client.fetch(ARTIFACT, tmp_path)
-            case "publish":
-                (tmp_path / "weights").write_text("hello")
-                client.publish(tmp_path / "weights", ARTIFACT.blob)
+        CALLS[call](client_of(refuse), tmp_path)
 
 
 def test_a_download_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
