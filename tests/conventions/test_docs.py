@@ -48,7 +48,7 @@ def test_modules_that_a_page_names_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_settings_that_a_page_names_exist(page: Path) -> None:
-    named = set(re.findall(r"TUNESMITH_[A-Z_]+[A-Z]", page.read_text()))
+    named = set(re.findall(r"TUNESMITH_[A-Z0-9_]+[A-Z0-9]", page.read_text()))
     known = {f"TUNESMITH_{name.upper()}" for name in Settings.model_fields}
     assert named - known - {"TUNESMITH_TEST_DATABASE_URL"} == set()
 

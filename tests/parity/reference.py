@@ -1,8 +1,6 @@
 """The textbook: transformers and PEFT, padded batches, logits everywhere, torch's AdamW."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +13,12 @@ from tunesmith.engine.chat import Example
 from tunesmith.engine.lora import Adapter
 
 
-@contextmanager
-def old_names_allowed() -> Iterator[None]:
-    """PEFT 0.21 asks transformers 5.23 for a property under its former name."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
-        yield
-
-
 def base(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 def with_adapter(folder: Path, adapter: Path) -> Any:
-    with old_names_allowed():
-        return PeftModel.from_pretrained(base(folder), adapter).eval()
+    return PeftModel.from_pretrained(base(folder), adapter).eval()
 
 
 def with_copied_adapter(folder: Path, adapter: Adapter) -> Any:
@@ -40,8 +29,7 @@ def with_copied_adapter(folder: Path, adapter: Adapter) -> Any:
         lora_dropout=0.0,
         target_modules=list(adapter.layers),
     )
-    with old_names_allowed():
-        model = get_peft_model(base(folder), config)
+    model = get_peft_model(base(folder), config)
     with torch.no_grad():
         for name, layer in adapter.layers.items():
             module = model.base_model.model.get_submodule(name)

@@ -57,8 +57,7 @@ def test_an_adapter_of_stock_peft_gives_the_same_logits_here(
         init_lora_weights=False,
         task_type="CAUSAL_LM",
     )
-    with reference.old_names_allowed():
-        stock = get_peft_model(reference.base(llama_folder), config).eval()
+    stock = get_peft_model(reference.base(llama_folder), config).eval()
     stock.save_pretrained(tmp_path / "adapter")
     llama.adapters.load("stock", tmp_path / "adapter")
     ours = logits_with(llama, "stock")

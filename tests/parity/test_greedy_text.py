@@ -25,8 +25,7 @@ PROMPTS = [list(range(20 + n, 20 + 3 * n)) for n in (1, 4, 9, 17, 30, 3)]
 def random_adapter(folder: Path, seed: int, path: Path) -> Path:
     torch.manual_seed(seed)
     config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
-    with reference.old_names_allowed():
-        get_peft_model(reference.base(folder), config).save_pretrained(path)
+    get_peft_model(reference.base(folder), config).save_pretrained(path)
     return path
 
 

@@ -71,4 +71,4 @@ def test_the_loss_curve_is_trls(
     theirs = [log["loss"] for log in trainer.state.log_history if "loss" in log]
     ours = [e.loss for e in train(llama, spec, lambda: False) if isinstance(e, StepDone)]
     assert len(ours) == 20
-    assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-3)
+    assert ours == pytest.approx(theirs, rel=1e-5)

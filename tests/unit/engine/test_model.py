@@ -60,6 +60,13 @@ def test_what_is_not_a_whole_decoder_is_refused(changes: dict[str, Any], folder:
         BaseModel.load(folder)
 
 
+def test_weights_that_were_cut_off_are_refused(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UnsupportedModel, match="cannot be loaded"):
+        BaseModel.load(folder)
+
+
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json"])
 def test_a_folder_without_its_files_is_refused(missing: str, folder: Path) -> None:
     (folder / missing).unlink()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.tiny_models import make_tiny_mistral, write_jsonl
+from tunesmith.engine import checkpoint
 from tunesmith.engine.errors import BadCheckpoint, BadExample, Diverged, OutOfMemory
 from tunesmith.engine.events import (
     CheckpointSaved,
@@ -190,6 +191,22 @@ def test_a_checkpoint_of_another_run_is_refused(
 def test_a_checkpoint_answers_as_an_adapter(llama: BaseModel, spec: TrainSpec) -> None:
     llama.adapters.load("checkpoint", last_checkpoint(llama, spec))
     assert "checkpoint" in llama.adapters
+
+
+def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before_whole(
+    llama: BaseModel, spec: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = last_checkpoint(llama, spec)
+
+    def fails(*args: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", fails)
+    with pytest.raises(OSError, match="No space"):
+        list(train(llama, spec, never))
+    monkeypatch.undo()
+    checkpoint.check_manifest(before)
+    assert last_checkpoint(llama, spec) == before
 
 
 def test_no_partial_folder_is_left_behind(llama: BaseModel, spec: TrainSpec) -> None:
