@@ -99,9 +99,8 @@ def openai_page() -> str:
     for module in (files, jobs, models, chat, completions):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
-                lines.append(
-                    f"| {' '.join(sorted(route.methods))} | `{openai.PREFIX}{route.path}` |"
-                )
+                methods = " ".join(sorted(route.methods or ()))
+                lines.append(f"| {methods} | `{openai.PREFIX}{route.path_format}` |")
     lines += [
         "",
         "## What becomes of a field",

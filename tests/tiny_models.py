@@ -10,6 +10,8 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma3TextConfig,
+    GPT2Config,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
     PreTrainedConfig,
@@ -65,6 +67,17 @@ def make_tiny_gemma3(folder: Path, seed: int = 0) -> Path:
         sliding_window=16,
         layer_types=["sliding_attention", "full_attention"],
     )
+
+
+def make_tiny_gpt2(folder: Path, seed: int = 0) -> Path:
+    """It keeps its weights the other way round, in Conv1D layers."""
+    shape = {"n_embd": 32, "n_inner": 64, "n_layer": 2, "n_head": 4, "n_positions": 512}
+    return _make(folder, seed, GPT2Config, **shape)
+
+
+def make_tiny_lfm2(folder: Path, seed: int = 0) -> Path:
+    """One layer of short convolutions, which remember a state, and one of attention."""
+    return _make(folder, seed, Lfm2Config, full_attn_idxs=[1])
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -78,7 +78,15 @@ class Foundation:
 async def _in_threads(transaction: Callable[[], Any]) -> AsyncIterator[Store]:
     """A blocking context manager entered and left outside the event loop."""
     manager = transaction()
-    store: Store = await run_in_threadpool(manager.__enter__)
+    entering = asyncio.ensure_future(run_in_threadpool(manager.__enter__))
+    try:
+        store: Store = await asyncio.shield(entering)
+    except asyncio.CancelledError as error:
+        # The thread goes on: what it opens must be closed, or nobody could write any more.
+        await asyncio.wait({entering})
+        if entering.exception() is None:
+            await run_in_threadpool(manager.__exit__, type(error), error, error.__traceback__)
+        raise
     try:
         yield store
     except BaseException as error:

@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from tests.parity import reference, rows
+from tests.tiny_models import make_tiny_gpt2
 from tunesmith.engine.events import Finished
 from tunesmith.engine.lora import Route
 from tunesmith.engine.model import BaseModel
@@ -43,6 +44,20 @@ def test_a_trained_adapter_gives_the_same_logits_in_stock_peft(
         untouched = reference.base(llama_folder)(TOKEN_IDS).logits
     assert torch.allclose(ours, stock, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(ours, untouched, atol=1e-2)
+
+
+def test_an_adapter_of_gpt2_says_how_its_base_keeps_its_weights(
+    tmp_path: Path, new_spec: Callable[..., TrainSpec]
+) -> None:
+    folder = make_tiny_gpt2(tmp_path / "gpt2")
+    model = BaseModel.load(folder)
+    *_, finished = train(model, new_spec(rows.with_shared_prefix(6)), lambda: False)
+    assert isinstance(finished, Finished)
+
+    model.adapters.load("served", finished.path)
+    with torch.no_grad():
+        stock = reference.with_adapter(folder, finished.path)(TOKEN_IDS).logits
+    assert torch.allclose(logits_with(model, "served"), stock, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("use_rslora", [False, True])

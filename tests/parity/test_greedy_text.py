@@ -10,6 +10,8 @@ from tests.parity import reference
 from tests.tiny_models import (
     make_tiny_gemma2,
     make_tiny_gemma3,
+    make_tiny_gpt2,
+    make_tiny_lfm2,
     make_tiny_llama,
     make_tiny_mistral,
     make_tiny_qwen3,
@@ -18,6 +20,9 @@ from tunesmith.engine.events import SampleDone, TextDelta
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.sample import Sampler
 from tunesmith.engine.spec import SampleSpec
+
+# What stock PEFT says when it is not told beforehand how GPT-2 keeps its weights.
+pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
 
 PROMPTS = [list(range(20 + n, 20 + 3 * n)) for n in (1, 4, 9, 17, 30, 3)]
 
@@ -37,6 +42,8 @@ def random_adapter(folder: Path, seed: int, path: Path) -> Path:
         make_tiny_mistral,
         make_tiny_gemma2,
         make_tiny_gemma3,
+        make_tiny_gpt2,
+        make_tiny_lfm2,
     ],
 )
 def served(

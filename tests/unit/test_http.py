@@ -61,6 +61,11 @@ def dialect(foundation: Foundation) -> FastAPI:
         ctx.store.accounts.add_organization(made)
         return {"slug": made.slug}
 
+    @app.post("/organizations/twice")
+    def add_and_fail(ctx: InContext) -> None:
+        ctx.store.accounts.add_organization(organization("first"))
+        raise errors.Conflict("There is one already.")
+
     @app.get("/organizations/{slug}")
     def has(slug: str, ctx: InReadContext) -> dict[str, bool]:
         return {"is_there": ctx.store.accounts.find_organization(slug) is not None}
@@ -154,10 +159,30 @@ def test_many_requests_at_once_all_end(app: FastAPI, method: str) -> None:
     assert asyncio.run(all_at_once()) == [200] * 60
 
 
-def test_an_error_undoes_what_the_request_wrote(foundation: Foundation, ask: Ask) -> None:
-    with foundation.database.read() as store:
-        assert store.accounts.find_organization("new") is None
-    assert ask("POST", "/v1/organizations", json={"name": "toolong"}).status_code == 400
+def test_a_request_that_is_cancelled_while_it_waits_does_not_stop_the_others(
+    foundation: Foundation,
+) -> None:
+    async def write() -> None:
+        async with foundation.writing():
+            pass
+
+    async def scene() -> None:
+        with foundation.database.write():
+            waiting = asyncio.create_task(write())
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            await asyncio.sleep(0.05)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.wait_for(write(), timeout=10)
+
+    asyncio.run(scene())
+
+
+def test_an_error_undoes_what_the_request_wrote(ask: Ask) -> None:
+    answer = ask("POST", "/v1/organizations/twice", json={"name": "new"})
+    assert answer.status_code == 409
+    assert ask("GET", "/v1/organizations/first").json() == {"is_there": False}
 
 
 @pytest.mark.parametrize(

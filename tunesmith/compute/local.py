@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # Large blocks stay with the process instead of going back to the kernel after every step; glibc
@@ -37,16 +38,23 @@ class LocalHost:
     def send(self, line: str) -> None:
         """Raises `OSError` where the process is gone."""
         assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except ValueError as error:  # closed by `wait`
+            raise BrokenPipeError("The host has ended.") from error
 
     def read(self) -> Iterator[str]:
         assert self._process.stdout is not None
         yield from self._process.stdout
 
     def wait(self) -> str:
-        """How the process ended, in words, once it has."""
+        """How the process ended, in words, once it has; for whoever has read to the end."""
         code = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what was not sent is lost anyway
+                pipe.close()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def kill(self) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tunesmith.engine import peft_format
 from tunesmith.engine.errors import AdapterNotLoaded, BadAdapter, UnsupportedModel
-from tunesmith.engine.lora import Adapter, LoraLinear, LoraWeights, Route
+from tunesmith.engine.lora import LINEAR_TYPES, Adapter, LoraLinear, LoraWeights, Route, features
 from tunesmith.engine.spec import ALL_LINEAR, LoraSpec
 
 
@@ -21,7 +21,7 @@ class AdapterSet:
     def __init__(self, network: Any, base_model_name: str) -> None:
         self._network = network
         self._base_model_name = base_model_name
-        linears = {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear)}
+        linears = {n: m for n, m in network.named_modules() if isinstance(m, LINEAR_TYPES)}
         self._all_linear_names = list(linears)
         self._linears = _of_decoder(network, linears)
         self._wrapped: dict[str, LoraLinear] = {}
@@ -45,12 +45,10 @@ class AdapterSet:
         generator = torch.Generator().manual_seed(seed % 2**63)
         weights = {}
         for name in names:
-            linear = self._linears[name]
-            bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform_ with a=sqrt(5)
-            a = torch.empty(lora.rank, linear.in_features).uniform_(
-                -bound, bound, generator=generator
-            )
-            weights[name] = LoraWeights(a, torch.zeros(linear.out_features, lora.rank))
+            num_in, num_out = features(self._linears[name])
+            bound = 1 / math.sqrt(num_in)  # kaiming_uniform_ with a=sqrt(5)
+            a = torch.empty(lora.rank, num_in).uniform_(-bound, bound, generator=generator)
+            weights[name] = LoraWeights(a, torch.zeros(num_out, lora.rank))
         return self._add(adapter_id, lora, False, weights, is_trained=True)
 
     def load(self, adapter_id: str, folder: Path) -> Adapter:
@@ -60,11 +58,11 @@ class AdapterSet:
             linear = self._linears.get(name)
             if linear is None:
                 raise BadAdapter(f"The base model has no linear layer named {name}.")
-            if a.shape[1] != linear.in_features or b.shape[0] != linear.out_features:
+            num_in, num_out = features(linear)
+            if a.shape[1] != num_in or b.shape[0] != num_out:
                 raise BadAdapter(
                     f"The adapter's layer {name} is made for {a.shape[1]} inputs and {b.shape[0]} "
-                    f"outputs; the base model's has {linear.in_features} and "
-                    f"{linear.out_features}."
+                    f"outputs; the base model's has {num_in} and {num_out}."
                 )
         ordered = {n: LoraWeights(*saved.weights[n]) for n in self._linears if n in saved.weights}
         return self._add(adapter_id, saved.lora, saved.use_rslora, ordered, is_trained=False)
@@ -79,6 +77,7 @@ class AdapterSet:
             weights={name: (layer.a, layer.b) for name, layer in adapter.layers.items()},
             target_modules=self._shortest_targets(list(adapter.layers)),
             base_model_name=self._base_model_name,
+            is_transposed=any(not isinstance(self._linears[n], nn.Linear) for n in adapter.layers),
         )
 
     def remove(self, adapter_id: str) -> None:
@@ -142,7 +141,7 @@ def _is_target(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
-def _of_decoder(network: Any, linears: dict[str, nn.Linear]) -> dict[str, nn.Linear]:
+def _of_decoder(network: Any, linears: dict[str, Any]) -> dict[str, Any]:
     """Those of the decoder, in the model's own order: no output head, no eyes or ears."""
     inside = {id(module) for module in network.get_decoder().modules()}
     head = network.get_output_embeddings()

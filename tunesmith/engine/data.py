@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,9 @@ import torch
 from tunesmith.engine import chat
 from tunesmith.engine.chat import Example
 from tunesmith.engine.errors import BadConversation, BadExample
+from tunesmith.engine.events import Reading
+
+_ROWS_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,13 @@ class Dataset:
         return sum(example.num_supervised_tokens for example in self.examples)
 
 
-def read(path: Path, tokenizer: Any, max_length_tokens: int, *, file: str = "training") -> Dataset:
-    """Read JSON lines of conversations or prompt-completion pairs; raises BadExample."""
+def read(
+    path: Path, tokenizer: Any, max_length_tokens: int, *, file: str = "training"
+) -> Generator[Reading, None, Dataset]:
+    """Read JSON lines of conversations or prompt-completion pairs; raises BadExample.
+
+    Yields now and then: a large file takes minutes, in which others want the device.
+    """
     content = path.read_bytes()
     examples = []
     num_truncated = 0
@@ -41,9 +50,11 @@ def read(path: Path, tokenizer: Any, max_length_tokens: int, *, file: str = "tra
             example = _encode(row, tokenizer)
             kept = _truncated(example, max_length_tokens)
         except BadConversation as error:
-            raise BadExample(f"Line {line}: {error.message}", line=line, file=file) from error
+            raise BadExample(error.message, line=line, file=file) from error
         num_truncated += kept is not example
         examples.append(kept)
+        if len(examples) % _ROWS_AT_A_TIME == 0:
+            yield Reading(num_rows=len(examples))
     if not examples:
         raise BadExample(f"The {file} file holds no examples.", line=1, file=file)
     return Dataset(examples, num_truncated, hashlib.sha256(content).hexdigest())

@@ -5,6 +5,13 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Progress of reading and tokenising: a breathing point for whoever drives the engine."""
+
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The data is read and tokenised; training begins or goes on after `step`."""
 
@@ -72,7 +79,7 @@ class Finished:
     trained_tokens: int  # tokens of all examples, times epochs
 
 
-TrainEvent = Started | StepDone | Evaluating | CheckpointSaved | Stopped | Finished
+TrainEvent = Reading | Started | StepDone | Evaluating | CheckpointSaved | Stopped | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from tunesmith.engine.model import BaseModel
 class KeyValueCache:
     """`padding[i]` columns on the left of row i mean nothing and are never looked at."""
 
+    takes_whole_prompts = False
+
     def __init__(self, padding: list[int]) -> None:
         # Without a config every layer keeps all positions, those with a window too: the window
         # is then a matter of the mask alone, and joining rows needs no care.

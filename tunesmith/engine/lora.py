@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from tunesmith.engine.spec import LoraSpec
 
@@ -46,10 +48,21 @@ class Adapter:
         return self.lora.alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
 
+LINEAR_TYPES = (nn.Linear, Conv1D)  # GPT-2 keeps its weights the other way round, in Conv1D
+
+
+def features(layer: Any) -> tuple[int, int]:
+    """How many values a linear layer takes in, and how many it gives."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    return layer.nx, layer.nf
+
+
 class LoraLinear(nn.Module):
     """A frozen linear layer, and beside it what each adapter adds."""
 
-    def __init__(self, base: nn.Linear, routes: list[Route], adapters: dict[str, Adapter]) -> None:
+    def __init__(self, base: Any, routes: list[Route], adapters: dict[str, Adapter]) -> None:
+        """`base` is one of `LINEAR_TYPES`."""
         super().__init__()
         self.base = base
         self.routes = routes  # shared by all layers of a model, as is `adapters`
@@ -57,11 +70,11 @@ class LoraLinear(nn.Module):
         self.weights: dict[str, LoraWeights] = {}
 
     @property
-    def weight(self) -> Tensor:
+    def weight(self) -> Any:
         return self.base.weight
 
     @property
-    def bias(self) -> Tensor | None:
+    def bias(self) -> Any:
         return self.base.bias
 
     def forward(self, x: Tensor) -> Tensor:

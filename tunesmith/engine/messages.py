@@ -115,6 +115,7 @@ _KINDS: dict[str, type[Any]] = {
         events.TextDelta,
         events.SampleDone,
         events.SampleFailed,
+        events.Reading,
         events.Started,
         events.StepDone,
         events.Evaluating,

@@ -16,6 +16,7 @@ from tunesmith.engine.adapters import AdapterSet
 from tunesmith.engine.errors import UnsupportedModel
 
 # Attention whose cache is keys and values by position; other layers keep a running state.
+_DEFAULT_CONTEXT_TOKENS = 8192  # of models without positions, which could go on for ever
 _POSITIONAL_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
@@ -154,4 +155,4 @@ def _context_length(config: Any) -> int:
         length = getattr(config, key, None)
         if isinstance(length, int):
             return length
-    raise UnsupportedModel("config.json does not tell the context length.")
+    return _DEFAULT_CONTEXT_TOKENS

@@ -30,7 +30,6 @@ _REFUSED_OPTIONS = (
     "layer_replication",
     "trainable_token_indices",
     "target_parameters",
-    "fan_in_fan_out",
     "use_qalora",
     "use_bdlora",
     "alora_invocation_tokens",
@@ -77,12 +76,14 @@ def write(
     weights: dict[str, tuple[Tensor, Tensor]],
     target_modules: list[str],
     base_model_name: str,
+    is_transposed: bool,
 ) -> None:
+    """`is_transposed` says how the base stores its weights; A and B look the same either way."""
     alpha = int(lora.alpha) if lora.alpha == int(lora.alpha) else lora.alpha
     config = {
         "base_model_name_or_path": base_model_name,
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": is_transposed,
         "inference_mode": True,
         "init_lora_weights": True,
         "lora_alpha": alpha,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from tunesmith.engine import data, forward, optim
 from tunesmith.engine.chat import Example
 from tunesmith.engine.data import BatchOrder, Dataset
+from tunesmith.engine.events import Reading
 from tunesmith.engine.lora import Adapter, Route
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
@@ -85,13 +87,15 @@ class Run:
         )
 
 
-def open_run(model: BaseModel, spec: TrainSpec) -> Run:
+def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]:
     """Read the data and put a fresh adapter beside the base; `close_run` takes it away."""
     limit = min(spec.max_length_tokens, model.context_length)
-    training = data.read(spec.training_file, model.tokenizer, limit)
+    training = yield from data.read(spec.training_file, model.tokenizer, limit)
     validation = None
     if spec.validation_file is not None:
-        validation = data.read(spec.validation_file, model.tokenizer, limit, file="validation")
+        validation = yield from data.read(
+            spec.validation_file, model.tokenizer, limit, file="validation"
+        )
     order = BatchOrder(
         num_examples=len(training.examples),
         batch_size=spec.batch_size,

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,17 +22,20 @@ from tunesmith.engine.events import SampleEvent, SampleFailed
 from tunesmith.engine.kv_cache import KeyValueCache, batching_obstacle
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.separate_caches import SeparateCaches, separation_obstacle
 from tunesmith.engine.spec import SampleSpec
+
+Cache = KeyValueCache | SeparateCaches
 
 
 class Prefill:
     """Prompts on their way into the cache, some columns at a time, before their rows join."""
 
-    def __init__(self, answers: list[Answer]) -> None:
+    def __init__(self, answers: list[Answer], cache_type: type[Cache]) -> None:
         self.answers = answers
         width = max(len(answer.prompt_ids) for answer in answers)
         padding = [width - len(answer.prompt_ids) for answer in answers]
-        self.cache = KeyValueCache(padding)
+        self.cache = cache_type(padding)
         rows = zip(padding, answers, strict=True)
         self.token_ids = torch.tensor([[0] * count + a.prompt_ids for count, a in rows])
 
@@ -56,14 +60,18 @@ class Sampler:
         max_prefill_tokens: int = 1024,
     ) -> None:
         self._model = model
-        self._obstacle = batching_obstacle(model)
+        self._obstacle: str | None = None
+        self._cache_type: type[Cache] = KeyValueCache
+        if batching_obstacle(model) is not None:
+            self._obstacle = separation_obstacle(model)
+            self._cache_type = SeparateCaches
         self._max_rows = max_rows
         self._max_cache_tokens = max_cache_tokens
         self._max_prefill_tokens = max_prefill_tokens
         self._waiting: deque[Answer] = deque()
         self._prefill: Prefill | None = None
         self._active: list[Answer] = []  # row by row as in the cache, grouped by adapter
-        self._cache = KeyValueCache([])
+        self._cache: Any = self._cache_type([])
         self._events: list[SampleEvent] = []
 
     @property
@@ -121,7 +129,7 @@ class Sampler:
         while self._waiting and self._fits([*joining, self._waiting[0]]):
             joining.append(self._waiting.popleft())
         if joining:
-            self._prefill = Prefill(sorted(joining, key=_adapter_order))
+            self._prefill = Prefill(sorted(joining, key=_adapter_order), self._cache_type)
 
     def _fits(self, joining: list[Answer]) -> bool:
         rows = self._active + joining
@@ -137,6 +145,8 @@ class Sampler:
         answers = prefill.answers
         start = prefill.cache.width
         columns = max(1, self._max_prefill_tokens // len(answers))
+        if prefill.cache.takes_whole_prompts:
+            columns = prefill.token_ids.shape[1]
         chunk = prefill.token_ids[:, start : start + columns]
         try:
             logits = self._forward(prefill.cache, answers, chunk)
@@ -169,7 +179,7 @@ class Sampler:
         self._advance(self._active, logits)
         self._drop(_is_over)
 
-    def _forward(self, cache: KeyValueCache, answers: list[Answer], token_ids: Tensor) -> Tensor:
+    def _forward(self, cache: Cache, answers: list[Answer], token_ids: Tensor) -> Tensor:
         adapter_ids = [answer.spec.adapter_id for answer in answers]
         with out_of_memory_named():
             return cache.forward(self._model, token_ids.to(self._model.device), adapter_ids)
@@ -204,7 +214,7 @@ class Sampler:
         if self._prefill is not None and any(map(unwanted, self._prefill.answers)):
             # Rare and not far in: start over with the others.
             others = [answer for answer in self._prefill.answers if not unwanted(answer)]
-            self._prefill = Prefill(others) if others else None
+            self._prefill = Prefill(others, self._cache_type) if others else None
         if any(map(unwanted, self._active)):
             kept = [row for row, answer in enumerate(self._active) if not unwanted(answer)]
             self._keep(kept)
@@ -214,7 +224,7 @@ class Sampler:
         if rows:
             self._cache.select(rows)
         else:
-            self._cache = KeyValueCache([])
+            self._cache = self._cache_type([])
 
     def _fail(self, spec: SampleSpec, error: EngineError) -> None:
         self._events.append(

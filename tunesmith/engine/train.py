@@ -29,7 +29,7 @@ def train(
     While the generator lives, the adapter answers under `run_id`. Raises BadExample,
     BadAdapter, BadCheckpoint, OutOfMemory and Diverged.
     """
-    run = open_run(model, spec)
+    run = yield from open_run(model, spec)
     try:
         if spec.resume_from is not None:
             resume(run, spec.resume_from)

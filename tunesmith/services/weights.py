@@ -12,6 +12,9 @@ from tunesmith.domain.errors import InvalidRequest
 
 MAX_HEADER_BYTES = 100 * 1024 * 1024
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_DECODERS = ("CausalLM", "LMHeadModel", "ConditionalGeneration")
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+_DEFAULT_CONTEXT_TOKENS = 8192  # of models without positions, which could go on for ever
 _NEEDED_SUFFIXES = (".json", ".safetensors", ".jinja", ".model", ".txt")
 
 
@@ -45,7 +48,7 @@ def describe(
         folder=str(folder.resolve()),
         source=source,
         num_parameters=sum(_count_parameters(path) for path in weights),
-        context_tokens=int(text_config.get("max_position_embeddings", 2048)),
+        context_tokens=_context_tokens(text_config),
         learning_rate=learning_rate,
         files=tuple(
             WeightFile(name=path.name, size_bytes=path.stat().st_size)
@@ -69,12 +72,17 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{path} asks for code of its own (auto_map), which Tunesmith does not run."
         )
     architectures = config.get("architectures") or []
-    is_decoder = any("CausalLM" in a or "ConditionalGeneration" in a for a in architectures)
+    is_decoder = any(a.endswith(_DECODERS) for a in architectures)
     if not is_decoder or config.get("is_encoder_decoder"):
         raise InvalidRequest(
             f"{folder} is not a decoder language model (architectures: {architectures})."
         )
     return dict(config)
+
+
+def _context_tokens(config: dict[str, Any]) -> int:
+    lengths = (config.get(key) for key in _CONTEXT_KEYS)
+    return next((n for n in lengths if isinstance(n, int)), _DEFAULT_CONTEXT_TOKENS)
 
 
 def _count_parameters(path: Path) -> int:

@@ -157,7 +157,7 @@ def _report_event(event: events.TrainEvent, pace: "_Pace", reporter: Reporter) -
         case events.StepDone():
             remaining = pace.remaining_seconds(event)
             reporter.add(StepReported(metrics=_metrics(event), remaining_seconds=remaining))
-        case events.Evaluating():
+        case events.Reading() | events.Evaluating():
             pass
         case events.CheckpointSaved():
             published = CheckpointPublished(

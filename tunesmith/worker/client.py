@@ -58,7 +58,7 @@ class Client:
 
     def fetch(self, artifact: Artifact, folder: Path) -> Path:
         """Download an artifact into a folder, under its name."""
-        target = folder / Path(artifact.name).name
+        target = folder / artifact.name
         self._download(f"/blobs/{artifact.blob.sha256}", {}, target)
         return target
 

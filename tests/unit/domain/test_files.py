@@ -1,6 +1,8 @@
 import pytest
 
-from tunesmith.domain.files import safe_filename
+from tests.factories import SHA
+from tunesmith.domain.errors import InvalidRequest
+from tunesmith.domain.files import Artifact, Blob, safe_filename
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,9 @@ from tunesmith.domain.files import safe_filename
 )
 def test_a_clients_path_becomes_a_plain_name(given: str, kept: str) -> None:
     assert safe_filename(given) == kept
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../evil", "a/b", "a\\b", "/etc/passwd", "a\0b"])
+def test_an_artifact_is_a_file_in_a_folder_and_nowhere_else(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        Artifact(name=name, blob=Blob(sha256=SHA, size_bytes=1))

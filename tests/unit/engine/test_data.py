@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.generators import returned
 from tests.tiny_models import make_tokenizer, write_jsonl
 from tunesmith.engine import data
 from tunesmith.engine.data import BatchOrder
@@ -14,8 +15,8 @@ GOOD = {"prompt": "the sea is", "completion": " blue"}
 def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "completion": "b"}\n\n{"prompt": "a"}\n')
-    with pytest.raises(BadExample, match="Line 3") as raised:
-        data.read(path, make_tokenizer(), 100, file="validation")
+    with pytest.raises(BadExample, match="needs `messages`") as raised:
+        returned(data.read(path, make_tokenizer(), 100, file="validation"))
     assert raised.value.line == 3
     assert raised.value.file == "validation"
 
@@ -34,19 +35,19 @@ def test_a_bad_row_is_named(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(BadExample, match=message):
-        data.read(path, make_tokenizer(), 100)
+        returned(data.read(path, make_tokenizer(), 100))
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("\n")
     with pytest.raises(BadExample, match="no examples"):
-        data.read(path, make_tokenizer(), 100)
+        returned(data.read(path, make_tokenizer(), 100))
 
 
 def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
     rows = [GOOD, {"prompt": "a", "completion": " blue" * 20}]
-    dataset = data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12)
+    dataset = returned(data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12))
     assert [len(example.token_ids) for example in dataset.examples][1] == 12
     assert dataset.num_truncated == 1
     assert dataset.num_tokens == sum(len(example.token_ids) for example in dataset.examples)
@@ -54,8 +55,14 @@ def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
 
 def test_a_row_whose_learned_tokens_are_all_cut_is_refused(tmp_path: Path) -> None:
     rows = [GOOD, {"prompt": "a long prompt " * 20, "completion": " blue"}]
-    with pytest.raises(BadExample, match=r"Line 2: .* limit of 12 tokens"):
-        data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12)
+    with pytest.raises(BadExample, match="limit of 12 tokens") as raised:
+        returned(data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12))
+    assert raised.value.line == 2
+
+
+def test_a_large_file_lets_others_breathe(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [GOOD] * 250)
+    assert [told.num_rows for told in data.read(path, make_tokenizer(), 100)] == [100, 200]
 
 
 def test_each_epoch_meets_every_example_once_in_an_order_of_its_own() -> None:

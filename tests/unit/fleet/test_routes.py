@@ -169,3 +169,13 @@ def test_of_a_base_model_only_the_listed_files_can_be_fetched(
     for file in ("secret.txt", "..%2fmodel%2fconfig.json", "nothing.json"):
         assert ask("GET", f"/base-models/{file}", params={"name": "org/own"}).status_code == 404
     assert ask("GET", "/base-models/config.json", params={"name": "other"}).status_code == 404
+
+
+def test_a_checkpoint_whose_files_would_lie_elsewhere_is_refused(ask: Ask, job: Job) -> None:
+    ask("POST", "/register", BOX)
+    assert lease(ask) is not None
+    artifact = {"name": "../../evil", "blob": {"sha256": "a" * 64, "size_bytes": 1}}
+    report = {"type": "checkpoint", "step": 1, "epoch": None, "artifacts": [artifact]}
+    body = {"sequence": 1, "reports": [report]}
+    answer = ask("POST", f"/jobs/{job.id}/attempts/1/reports", body)
+    assert answer.status_code == 400

@@ -75,12 +75,6 @@ def test_a_download_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "weights").exists()
 
 
-def test_a_name_with_a_path_stays_in_the_folder(tmp_path: Path) -> None:
-    client = client_of(lambda request: httpx.Response(200, content=b"hello"))
-    path = client.fetch(Artifact(name="../../evil", blob=ARTIFACT.blob), tmp_path / "folder")
-    assert path == tmp_path / "folder" / "evil"
-
-
 def test_a_report_names_its_job_and_attempt() -> None:
     asked = []
 
