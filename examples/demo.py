@@ -208,5 +208,7 @@ def show(job: FineTuningJob, questions: list[Question], base: list[str], tuned: 
 if __name__ == "__main__":
     try:
         main()
+    except openai.APIStatusError as error:
+        sys.exit(error.message)
     except KeyboardInterrupt:
         sys.exit("Stopped. The job goes on when the service is started again: make serve")

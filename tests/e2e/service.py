@@ -34,6 +34,7 @@ class Service:
         self._settings = {f"TUNESMITH_{name.upper()}": value for name, value in settings.items()}
         self._port = 0
         self._log = data_dir.with_suffix(".log")
+        self._client: openai.OpenAI | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,11 +74,13 @@ class Service:
     def stop(self) -> int:
         """As Ctrl-C or a process manager would; returns the exit code."""
         assert self.process is not None
+        self._hang_up()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
         assert self.process is not None
+        self._hang_up()
         self.process.kill()
         self.process.wait()
 
@@ -94,7 +97,15 @@ class Service:
 
     @property
     def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=ADMIN_KEY, max_retries=5)
+        if self._client is None:
+            url = f"{self.url}/v1"
+            self._client = openai.OpenAI(base_url=url, api_key=ADMIN_KEY, max_retries=5)
+        return self._client
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     @property
     def http(self) -> httpx.Client:

@@ -119,6 +119,22 @@ def test_a_worker_alone_trains_on_while_the_server_is_away(
         worker.wait()
 
 
+def test_base_and_checkpoints_answer_while_training_goes_on(service: Service) -> None:
+    client = service.client
+    job_id = _create_job(service)
+    _wait_for_checkpoint(service, job_id)
+    (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job_id, limit=1).data
+
+    for model in (BASE, checkpoint.fine_tuned_model_checkpoint):
+        answer = client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "Hi"}], max_completion_tokens=5
+        )
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens > 0
+
+    assert client.fine_tuning.jobs.cancel(job_id).status == "cancelled"  # so it was still running
+
+
 def test_a_cancelled_job_is_cancelled_at_once_and_frees_the_worker(service: Service) -> None:
     first = _create_job(service)
     wait_until(lambda: bool(steps_done(service, first)), "the first step")

@@ -84,6 +84,7 @@ class Answering:
                     self._pool.submit(self._begin, message, hosts)
         finally:
             is_open.clear()
+            hosts.cancel_all()  # who asked has been told of the lost connection
             sender.join()
 
     def _begin(self, request: SampleRequest, hosts: Hosts) -> None:
@@ -114,7 +115,7 @@ class Answering:
             try:
                 socket.send(_OUTPUTS.dump_json(outputs).decode())
             except (OSError, WebSocketException):
-                return  # who asked has been told of the lost connection
+                return
 
 
 def _spec(request: SampleRequest) -> SampleSpec:

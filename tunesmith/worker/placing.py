@@ -126,6 +126,10 @@ class Host:
         if self._answering.pop(request_id, None) is not None:
             self.send(CancelSample(request_id=request_id))
 
+    def cancel_all(self) -> None:
+        for request_id in list(self._answering):
+            self.cancel(request_id)
+
     def ensure_adapter(self, adapter_id: str, fetch: Callable[[], Path]) -> None:
         """Have an adapter resident; `fetch` brings its folder if it is not."""
         if adapter_id not in self._adapters:
@@ -221,6 +225,11 @@ class Hosts:
         """Whoever is answering it, or nobody any more."""
         for host in list(self._hosts.values()):
             host.cancel(request_id)
+
+    def cancel_all(self) -> None:
+        """Nobody listens any more."""
+        for host in list(self._hosts.values()):
+            host.cancel_all()
 
     def close(self) -> None:
         for host in self._hosts.values():

@@ -23,7 +23,7 @@ def blob_of(content: bytes) -> Blob:
 class FakeClient:
     """Stores batches and blobs as the server does; `trouble` is raised instead while it is set."""
 
-    server_url = "http://nowhere"
+    server_url = "http://127.0.0.1:9"  # where nobody listens
     key = "ts_key"
 
     def __init__(self) -> None:

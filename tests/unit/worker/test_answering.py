@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter
 from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.factories import sample_request
-from tests.unit.worker.fakes import FakeClient, FakeLauncher
+from tests.unit.worker.fakes import FakeClient, FakeHost, FakeLauncher
 from tunesmith.domain.assignments import (
     AdapterSource,
     SampleCancel,
@@ -115,6 +116,13 @@ class Scene:
         with self.news:
             assert self.news.wait_for(claim, timeout=10)
 
+    def host(self) -> FakeHost:
+        deadline = time.monotonic() + 10
+        while not self.launcher.hosts:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        return self.launcher.hosts[0]
+
     def parts(self, count: int) -> list[SamplePart]:
         self.wait_for(lambda: len(self.heard) >= count)
         return [output.part for output in self.heard]
@@ -176,13 +184,17 @@ def test_a_tuned_models_adapter_is_loaded_before_it_is_asked(scene: Scene) -> No
 
 def test_a_cancelled_request_is_cancelled_at_the_host(scene: Scene) -> None:
     scene.ask(sample_request("endless"))
-    scene.wait_for(lambda: bool(scene.connections))
-    deadline = threading.Event()
-    while not scene.launcher.hosts:
-        deadline.wait(0.002)
-    host = scene.launcher.hosts[0]
+    host = scene.host()
     assert isinstance(host.next_command(), Sample)
     scene.ask(SampleCancel(request_id="endless"))
+    assert host.next_command() == CancelSample(request_id="endless")
+
+
+def test_when_the_connection_breaks_nobody_needs_the_answers_any_more(scene: Scene) -> None:
+    scene.ask(sample_request("endless"))
+    host = scene.host()
+    assert isinstance(host.next_command(), Sample)
+    scene.connections[0].close()
     assert host.next_command() == CancelSample(request_id="endless")
 
 
