@@ -145,6 +145,11 @@ def _lifespan(
 
 
 def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
+    @app.get("/")
+    async def index() -> dict[str, object]:
+        """For people who open the address in a browser."""
+        return {"name": "Tunesmith", "apis": [openai.PREFIX, admin.PREFIX], "ready": "/readyz"}
+
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}

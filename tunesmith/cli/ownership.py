@@ -15,7 +15,7 @@ class DataFolderInUse(Exception):
     """`url` is where the owner listens, None while it is starting."""
 
     def __init__(self, folder: Path, url: str | None) -> None:
-        super().__init__(f"{folder} is in use by another server.")
+        super().__init__(f"{folder} is in use by another server")
         self.url = url
 
 

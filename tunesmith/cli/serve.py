@@ -48,7 +48,7 @@ def _run(settings: Settings, *, has_worker: bool) -> None:
             _serve_until(is_leaving, settings, has_worker=has_worker)
     except DataFolderInUse as error:
         where = f" at {error.url}" if error.url else ""
-        fail(f"{error}{where} Stop it first, or choose another --data-dir.")
+        fail(f"{error}{where}. Stop it first, or choose another --data-dir.")
 
 
 def _leave(is_leaving: threading.Event) -> None:

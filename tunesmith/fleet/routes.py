@@ -9,7 +9,7 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +26,7 @@ from tunesmith.domain.assignments import (
     SampleRequest,
 )
 from tunesmith.domain.errors import InvalidRequest, NotFound, TunesmithError, Unauthenticated
+from tunesmith.domain.jobs import Task
 from tunesmith.fleet.hub import Connection, Hub
 from tunesmith.http import (
     Foundation,
@@ -91,8 +92,10 @@ def register(registration: Registration, ctx: InWorker) -> None:
 
 
 @router.post("/lease")
-def lease(registration: Registration, ctx: InWorker) -> Assignment | None:
-    return scheduling.lease(ctx.store, registration, ctx.now())
+def lease(
+    registration: Registration, task: Annotated[list[Task], Query()], ctx: InWorker
+) -> Assignment | None:
+    return scheduling.lease(ctx.store, registration, ctx.now(), task)
 
 
 @router.post("/jobs/{job_id}/attempts/{attempt}/reports", status_code=204)

@@ -1,5 +1,6 @@
 """Who runs next, and what becomes of attempts that are lost."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
@@ -23,7 +24,9 @@ def register(store: Store, registration: Registration, now: datetime) -> None:
         lose(store, lease, "the worker was started again", now)
 
 
-def lease(store: Store, registration: Registration, now: datetime) -> Assignment | None:
+def lease(
+    store: Store, registration: Registration, now: datetime, tasks: Collection[Task] = tuple(Task)
+) -> Assignment | None:
     """The next thing to do, or None; raises `StaleAttempt` for a worker that was replaced."""
     if not store.queue.is_current(registration.name, registration.incarnation):
         raise StaleAttempt(
@@ -31,7 +34,9 @@ def lease(store: Store, registration: Registration, now: datetime) -> Assignment
             "give each worker its own name."
         )
     expires_at = now + timedelta(seconds=LEASE_SECONDS)
-    leased = store.queue.lease_next(registration.name, registration.incarnation, now, expires_at)
+    leased = store.queue.lease_next(
+        registration.name, registration.incarnation, now, expires_at, tasks
+    )
     return None if leased is None else _assign(store, leased, now)
 
 

@@ -1,5 +1,6 @@
 """The queue: which jobs want something done, and which worker is doing it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -44,12 +45,21 @@ class Queue:
         return self._connection.scalar(sa.select(workers.c.name).where(*where)) is not None
 
     def lease_next(
-        self, worker: str, incarnation: UUID, now: datetime, expires_at: datetime
+        self,
+        worker: str,
+        incarnation: UUID,
+        now: datetime,
+        expires_at: datetime,
+        tasks: Collection[Task] = tuple(Task),
     ) -> Lease | None:
-        """Give the oldest waiting entry to a worker, under a new attempt number."""
+        """Give the oldest entry that waits for one of these tasks to a worker.
+
+        It comes under a new attempt number.
+        """
         oldest = (
             sa.select(queue.c.seq)
             .where(queue.c.worker.is_(None), queue.c.available_at <= now)
+            .where(queue.c.task.in_(tasks))
             .order_by(queue.c.seq)
             .limit(1)
             .with_for_update(skip_locked=True)

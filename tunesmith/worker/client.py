@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from tunesmith.domain.assignments import Assignment, Registration, ReportBatch
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated, Unavailable
 from tunesmith.domain.files import Artifact, Blob
+from tunesmith.domain.jobs import Task
 
 log = structlog.get_logger()
 
@@ -43,8 +44,8 @@ class Client:
     def register(self, registration: Registration) -> None:
         self._post("/register", _REGISTRATION.dump_json(registration))
 
-    def lease(self, registration: Registration) -> Assignment | None:
-        answer = self._post("/lease", _REGISTRATION.dump_json(registration))
+    def lease(self, registration: Registration, task: Task) -> Assignment | None:
+        answer = self._post(f"/lease?task={task}", _REGISTRATION.dump_json(registration))
         return _ASSIGNMENT.validate_json(answer.content)
 
     def report(self, job_id: UUID, attempt: int, batch: ReportBatch) -> None:

@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import structlog
 
-from tunesmith.domain.assignments import Assignment, Registration
-from tunesmith.domain.errors import Unavailable
+from tunesmith.domain.assignments import Registration
+from tunesmith.domain.errors import TunesmithError, Unavailable
+from tunesmith.domain.jobs import Task
 from tunesmith.worker.answering import Answering
 from tunesmith.worker.attempt import Attempts
 from tunesmith.worker.client import Client, until_reachable
@@ -52,21 +53,43 @@ def work(
         is_leaving=is_leaving,
     )
     answering.start(hosts)
+    # What is wrong with a job's data is told while another job trains, which may take days.
+    checking = threading.Thread(
+        target=_check_data, args=(client, registration, attempts, is_leaving), name="check data"
+    )
+    checking.start()
     try:
-        while not is_leaving.is_set():
-            assignment = _lease(client, registration)
-            if assignment is None:
-                is_leaving.wait(POLL_SECONDS)
-            else:
-                attempts.carry_out(assignment)
+        _carry_out(Task.TRAIN, client, registration, attempts, is_leaving)
     finally:
+        is_leaving.set()
+        checking.join()
         answering.close()
         hosts.close()
 
 
-def _lease(client: Client, registration: Registration) -> Assignment | None:
+def _check_data(
+    client: Client, registration: Registration, attempts: Attempts, is_leaving: threading.Event
+) -> None:
     try:
-        return client.lease(registration)
-    except Unavailable as error:
-        log.warning("no assignment", reason=error.message)
-        return None
+        _carry_out(Task.VALIDATE, client, registration, attempts, is_leaving)
+    except TunesmithError as error:  # the training side meets it too, and ends the worker
+        log.warning("no more data is checked", reason=error.message)
+
+
+def _carry_out(
+    task: Task,
+    client: Client,
+    registration: Registration,
+    attempts: Attempts,
+    is_leaving: threading.Event,
+) -> None:
+    while not is_leaving.is_set():
+        try:
+            assignment = client.lease(registration, task)
+        except Unavailable as error:
+            log.warning("no assignment", task=task.value, reason=error.message)
+            assignment = None
+        if assignment is None:
+            is_leaving.wait(POLL_SECONDS)
+        else:
+            attempts.carry_out(assignment)

@@ -70,8 +70,11 @@ def ask(fleet: FastAPI) -> Ask:
     return ask
 
 
+LEASE = "/lease?task=validate&task=train"
+
+
 def lease(ask: Ask) -> Assignment | None:
-    answer = ask("POST", "/lease", BOX).raise_for_status()
+    answer = ask("POST", LEASE, BOX).raise_for_status()
     return TypeAdapter(Assignment | None).validate_json(answer.content)
 
 
@@ -83,7 +86,7 @@ def job(database: Database, owner: Organization) -> Job:
 
 ROUTES = [
     ("POST", "/register", BOX),
-    ("POST", "/lease", BOX),
+    ("POST", LEASE, BOX),
     ("POST", f"/jobs/{uuid4()}/attempts/1/reports", ReportBatch(sequence=1)),
     ("GET", "/blobs/" + "a" * 64, None),
     ("PUT", "/blobs/" + "a" * 64, None),
@@ -122,7 +125,7 @@ def test_a_worker_whose_name_was_taken_is_told_so(ask: Ask, job: Job) -> None:
     ask("POST", "/register", BOX)
     other = Registration(name="box", incarnation=uuid4(), version="0")
     ask("POST", "/register", other)
-    assert ask("POST", "/lease", BOX).status_code == 409
+    assert ask("POST", LEASE, BOX).status_code == 409
 
 
 def test_a_stale_attempt_is_a_conflict(ask: Ask, job: Job) -> None:

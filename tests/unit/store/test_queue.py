@@ -175,3 +175,16 @@ def test_no_job_goes_to_two_of_many_workers(database: Database, owner: Organizat
         everything = [one for mine in pool.map(work, range(num_workers)) for one in mine]
     assert len(everything) == num_jobs
     assert {one.job_id for one in everything} == jobs
+
+
+def test_a_worker_is_given_only_the_tasks_that_it_asks_for(
+    database: Database, owner: Organization
+) -> None:
+    with database.write() as store:
+        queued_job(store, owner, Task.TRAIN)
+        new = queued_job(store, owner, Task.VALIDATE)
+        times = (NOW, NOW + MINUTE)
+        leased = store.queue.lease_next(BOX.name, BOX.incarnation, *times, (Task.VALIDATE,))
+        again = store.queue.lease_next(BOX.name, BOX.incarnation, *times, (Task.VALIDATE,))
+    assert leased is not None
+    assert (leased.job_id, again) == (new.id, None)

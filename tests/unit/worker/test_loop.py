@@ -11,31 +11,41 @@ from tunesmith.domain.assignments import Assignment, Registration, Validated
 from tunesmith.domain.errors import StaleAttempt, Unauthenticated, Unavailable
 from tunesmith.domain.jobs import Task
 from tunesmith.worker import loop
+from tunesmith.worker.attempt import Attempts
 from tunesmith.worker.loop import WorkerSettings, work
 
 
 class LeasingClient(FakeClient):
-    """Leases what the test says, and calls it a day after that."""
+    """Leases what the test says, each to who asks for such a task, and calls it a day after that.
+
+    An error is for who asks for training.
+    """
 
     def __init__(self, *leased: Assignment | Exception) -> None:
         super().__init__()
         self.leased = list(leased)
         self.is_leaving = threading.Event()
         self.registered: list[Registration] = []
+        self._lock = threading.Lock()
 
     def register(self, registration: Registration) -> None:
         self._check()
         self.registered.append(registration)
 
-    def lease(self, registration: Registration) -> Assignment | None:
+    def lease(self, registration: Registration, task: Task) -> Assignment | None:
         assert registration == self.registered[-1]
-        if not self.leased:
-            self.is_leaving.set()
-            return None
-        given = self.leased.pop(0)
-        if isinstance(given, Exception):
-            raise given
-        return given
+        with self._lock:
+            if not self.leased:
+                self.is_leaving.set()
+                return None
+            first = self.leased[0]
+            wanted = first.task if isinstance(first, Assignment) else Task.TRAIN
+            if wanted is not task:
+                return None
+            del self.leased[0]
+        if isinstance(first, Exception):
+            raise first
+        return first
 
 
 Start = Callable[[LeasingClient], None]
@@ -59,7 +69,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     return start
 
 
-def test_a_worker_registers_and_does_one_thing_after_another(start: Start) -> None:
+def test_a_worker_registers_and_does_what_it_leases(start: Start) -> None:
     client = LeasingClient()
     data = client.put(b"".join(json_lines(*[conversation()] * 10)))
     first = assignment(Task.VALIDATE, training_file=data)
@@ -86,3 +96,19 @@ def test_each_start_is_an_incarnation_of_its_own(start: Start) -> None:
     start(first)
     start(second)
     assert first.registered[0].incarnation != second.registered[0].incarnation
+
+
+def test_data_is_checked_while_another_job_trains(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_was_checked = threading.Event()
+
+    def carry_out(self: Attempts, given: Assignment) -> None:
+        if given.task is Task.VALIDATE:
+            data_was_checked.set()
+        else:
+            assert data_was_checked.wait(10)
+
+    monkeypatch.setattr(Attempts, "carry_out", carry_out)
+    start(LeasingClient(assignment(Task.TRAIN), assignment(Task.VALIDATE)))
+    assert data_was_checked.is_set()
