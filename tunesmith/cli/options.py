@@ -1,5 +1,6 @@
 """Switches over environment over defaults, for every command."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -30,7 +31,17 @@ def load_settings(**switches: Any) -> Settings:
     except ValueError as error:
         typer.secho(f"TUNESMITH_LOG_LEVEL: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(2) from None
+    _warn_of_unknown_variables()
     return settings
+
+
+def _warn_of_unknown_variables() -> None:
+    """A mistyped variable would be passed over in silence."""
+    known = {f"TUNESMITH_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith("TUNESMITH_") and name not in known:
+            message = f"{name} is no setting and is ignored; see `tunesmith settings`."
+            typer.secho(message, fg=typer.colors.YELLOW, err=True)
 
 
 def fail(message: str) -> NoReturn:

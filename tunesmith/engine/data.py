@@ -43,7 +43,7 @@ def read(
     content = path.read_bytes()
     examples = []
     num_truncated = 0
-    for line, row in enumerate(content.splitlines(), start=1):
+    for line, row in enumerate(content.split(b"\n"), start=1):
         if not row.strip():
             continue
         try:

@@ -1,6 +1,7 @@
 """The agent on a machine that trains: lease, carry out, again; leave in good order."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -8,7 +9,7 @@ from uuid import uuid4
 import structlog
 
 from tunesmith.domain.assignments import Registration
-from tunesmith.domain.errors import TunesmithError, Unavailable
+from tunesmith.domain.errors import Unavailable
 from tunesmith.domain.jobs import Task
 from tunesmith.worker.answering import Answering
 from tunesmith.worker.attempt import Attempts
@@ -53,27 +54,21 @@ def work(
         is_leaving=is_leaving,
     )
     answering.start(hosts)
-    # What is wrong with a job's data is told while another job trains, which may take days.
-    checking = threading.Thread(
-        target=_check_data, args=(client, registration, attempts, is_leaving), name="check data"
-    )
-    checking.start()
     try:
-        _carry_out(Task.TRAIN, client, registration, attempts, is_leaving)
+        with ThreadPoolExecutor(1, "check data") as pool:
+            # What is wrong with a job's data is told while another job trains, for days perhaps.
+            checking = pool.submit(
+                _carry_out, Task.VALIDATE, client, registration, attempts, is_leaving
+            )
+            checking.add_done_callback(lambda _: is_leaving.set())
+            try:
+                _carry_out(Task.TRAIN, client, registration, attempts, is_leaving)
+            finally:
+                is_leaving.set()
+            checking.result()
     finally:
-        is_leaving.set()
-        checking.join()
         answering.close()
         hosts.close()
-
-
-def _check_data(
-    client: Client, registration: Registration, attempts: Attempts, is_leaving: threading.Event
-) -> None:
-    try:
-        _carry_out(Task.VALIDATE, client, registration, attempts, is_leaving)
-    except TunesmithError as error:  # the training side meets it too, and ends the worker
-        log.warning("no more data is checked", reason=error.message)
 
 
 def _carry_out(
