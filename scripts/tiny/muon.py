@@ -15,12 +15,13 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315  # the quintic's coefficients, from the sam
 def orthogonal(matrices: torch.Tensor, num_iterations: int = 5) -> torch.Tensor:
     """Newton-Schulz towards the nearest (semi-)orthogonal matrices; (batch, rows, columns)."""
     is_tall = matrices.size(-2) > matrices.size(-1)
-    x = matrices.mT if is_tall else matrices
+    x: torch.Tensor = matrices.mT if is_tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(num_iterations):
         gram = x @ x.mT
         x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    return x.mT if is_tall else x
+    result: torch.Tensor = x.mT if is_tall else x
+    return result
 
 
 class Muon:

@@ -213,7 +213,7 @@ def train(args: argparse.Namespace) -> None:
         recent.append(loss.item())
         now = time.monotonic()
         if len(recent) == args.report_every:
-            remaining = (now - progress.started_at) * (1 / max(fraction, 1e-6) - 1)
+            remaining = (now - progress.started_at) * (1 / progress.fraction(step + 1) - 1)
             report(step, recent, now - reported_at, remaining)
             reported_at, recent = now, []
         if now - saved_at > SAVE_EVERY_SECONDS:
