@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo serve test test-quick check format all tiny clean
+.PHONY: help setup demo serve test test-quick check format all tiny reference clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +43,11 @@ format: setup  ## Put the code into shape
 
 all: check test  ## What CI runs
 
-tiny: setup  ## Train tunesmith-tiny again (about an hour)
-	$(BIN)/python scripts/tiny/train.py --out tunesmith/assets/tunesmith-tiny
+tiny: setup  ## Train tunesmith-tiny again (about half an hour)
+	$(BIN)/python -m scripts.tiny.train --out tunesmith/assets/tunesmith-tiny --threads 1 --steps 2560
+
+reference: setup  ## Write the pages of docs/reference again
+	$(BIN)/python -m scripts.reference
 
 clean:  ## Remove what `make` made, but no data
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
