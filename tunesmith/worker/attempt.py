@@ -71,7 +71,7 @@ class Attempts:
             log.warning("attempt lost", job=str(assignment.job_id), reason=str(error))
             reporter.add(AttemptLost(reason=str(error)))
         finally:
-            reporter.close(self._max_offline_seconds)
+            reporter.close(self._is_leaving)
             shutil.rmtree(folder, ignore_errors=True)
 
     def _validate(self, assignment: Assignment, reporter: Reporter) -> None:

@@ -25,6 +25,7 @@ from tunesmith.worker.client import Client
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 0.5
+LEAVING_SECONDS = 10.0
 _MAX_BATCH = 500
 _RETRY_SECONDS = 2.0
 
@@ -69,11 +70,18 @@ class Reporter:
         """Whether the newest checkpoint told is of this step."""
         return self._checkpoint_step == step
 
-    def close(self, max_offline_seconds: float) -> None:
-        """Wait until all is told, the attempt is over, or the server has been away too long."""
+    def close(self, is_leaving: threading.Event) -> None:
+        """Wait until all is told or the attempt is over, for as long as the server is away.
+
+        A worker that is leaving gives an absent server a few seconds; the job then goes on from
+        the last checkpoint that the server has.
+        """
         self._closing.set()
         self._wake.set()
-        while self._sender.is_alive() and self.offline_seconds < max_offline_seconds:
+        while self._sender.is_alive():
+            if is_leaving.is_set() and self.offline_seconds > LEAVING_SECONDS:
+                log.warning("left without telling", job=str(self._job_id), count=len(self._spool))
+                return
             self._sender.join(timeout=0.2)
 
     def _send(self) -> None:

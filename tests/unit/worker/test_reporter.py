@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from tunesmith.worker import reporter as reporter_module
 from tunesmith.worker.reporter import Reporter, artifacts_of
 
 PATIENCE_SECONDS = 10.0
+STAYING = threading.Event()  # never set: the worker is not leaving
 
 
 def report_to(client: FakeClient) -> Reporter:
@@ -49,7 +51,7 @@ def test_reports_arrive_once_and_in_order(client: FakeClient) -> None:
     for report in told:
         reporter.add(report)
     reporter.add(AttemptReleased())
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
     assert client.reports == [*told, AttemptReleased()]
     assert [batch.sequence for batch in client.batches] == [*range(1, len(client.batches) + 1)]
 
@@ -57,7 +59,7 @@ def test_reports_arrive_once_and_in_order(client: FakeClient) -> None:
 def test_an_ending_is_delivered_before_the_close_returns(client: FakeClient) -> None:
     reporter = report_to(client)
     reporter.add(AttemptReleased())
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
     assert client.reports == [AttemptReleased()]
 
 
@@ -74,7 +76,7 @@ def test_reports_wait_while_the_server_is_away(client: FakeClient) -> None:
     wait_until(lambda: len(client.reports) == 3)
     assert client.reports == told
     assert not reporter.is_stale
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
 
 
 def test_a_batch_whose_answer_was_lost_is_sent_again_under_its_number_with_nothing_added(
@@ -88,7 +90,7 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_under_its_number_with_nothi
     reporter.add(AttemptReleased())
     time.sleep(0.03)
     client.loses_answers = False
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
     assert client.reports == [step(1), step(2), AttemptReleased()]
 
 
@@ -98,7 +100,7 @@ def test_an_attempt_that_is_refused_is_stale(client: FakeClient) -> None:
     reporter.add(step(1))
     wait_until(lambda: reporter.is_stale)
     started = time.monotonic()
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
     assert time.monotonic() - started < PATIENCE_SECONDS / 2
 
 
@@ -115,18 +117,35 @@ def test_renewals_are_no_news(client: FakeClient, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(reporter_module, "RENEW_SECONDS", 0.005)
     reporter = report_to(client)
     assert client.has_heard.wait(PATIENCE_SECONDS)
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
     assert client.batches == []
 
 
-def test_a_server_that_stays_away_is_not_waited_for_forever(client: FakeClient) -> None:
+def test_a_worker_that_leaves_does_not_wait_forever_for_an_absent_server(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "LEAVING_SECONDS", 0.05)
     client.trouble = Unavailable("The server cannot be reached.")
     reporter = report_to(client)
     reporter.add(AttemptReleased())
+    leaving = threading.Event()
+    leaving.set()
     started = time.monotonic()
-    reporter.close(max_offline_seconds=0.05)
+    reporter.close(leaving)
     assert time.monotonic() - started < PATIENCE_SECONDS / 2
     client.trouble = None
+
+
+def test_a_worker_that_stays_tells_what_it_did_when_the_server_is_back(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "LEAVING_SECONDS", 0.0)
+    client.trouble = Unavailable("The server cannot be reached.")
+    reporter = report_to(client)
+    reporter.add(AttemptReleased())
+    threading.Timer(0.1, setattr, (client, "trouble", None)).start()
+    reporter.close(STAYING)
+    assert client.reports == [AttemptReleased()]
 
 
 def test_a_checkpoints_files_are_stored_before_it_is_told_and_then_removed(
@@ -136,7 +155,7 @@ def test_a_checkpoints_files_are_stored_before_it_is_told_and_then_removed(
     artifacts = artifacts_of(folder)
     reporter = report_to(client)
     reporter.add(CheckpointPublished(step=4, epoch=1, artifacts=artifacts), folder)
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
     assert {a.blob.sha256 for a in artifacts} == set(client.blobs)
     assert len(client.reports) == 1
     assert not folder.exists()
@@ -153,7 +172,7 @@ def test_while_the_server_is_away_a_checkpoint_stays_where_it_is(
     time.sleep(0.03)
     assert folder.exists()
     client.trouble = None
-    reporter.close(PATIENCE_SECONDS)
+    reporter.close(STAYING)
     assert client.reports == [finished]
 
 
