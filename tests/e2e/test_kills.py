@@ -87,6 +87,8 @@ def test_a_disturbed_job_ends_like_an_undisturbed_one(
     job = wait_for_job(service, job_id)
     assert steps_done(service, job_id) == list(range(1, NUM_STEPS + 1))
     assert _adapter(service, job.fine_tuned_model) == unbroken
+    events = service.client.fine_tuning.jobs.list_events(job_id, limit=100)
+    assert any("resumed at step" in event.message for event in events)
     service.stop()
 
 

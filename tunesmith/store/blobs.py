@@ -16,8 +16,6 @@ from tunesmith.domain.datasets import read_lines
 from tunesmith.domain.errors import NotFound, TooLarge
 from tunesmith.domain.files import Blob
 
-_READ_BYTES = 1024 * 1024
-
 
 class BlobWriter:
     """Takes bytes as they come; nothing is visible until `commit`."""
@@ -108,14 +106,6 @@ class Blobs:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise NotFound("blob", sha256[:80])
         return self._folder / sha256[:2] / sha256
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _modified_at(path: Path) -> float:

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from tunesmith.domain.catalog import BaseModel
-from tunesmith.domain.errors import NotFound
 from tunesmith.domain.files import Artifact
 from tunesmith.domain.models import TunedModel
 from tunesmith.store.rows import Row, plain
@@ -75,13 +74,6 @@ class Models:
         )
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else _tuned(row)
-
-    def get_tuned(self, model_id: UUID) -> TunedModel:
-        query = _WITH_SLUG.where(tuned_models.c.id == model_id)
-        row = self._connection.execute(query).mappings().one_or_none()
-        if row is None:
-            raise NotFound("model", str(model_id))
-        return _tuned(row)
 
     def list_tuned(self, owner: UUID) -> tuple[TunedModel, ...]:
         query = _WITH_SLUG.where(tuned_models.c.organization_id == owner).order_by(

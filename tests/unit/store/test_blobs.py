@@ -1,3 +1,4 @@
+import hashlib
 import os
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from tunesmith.domain.datasets import MAX_LINE_BYTES
 from tunesmith.domain.errors import NotFound, TooLarge
-from tunesmith.store.blobs import Blobs, sha256_of
+from tunesmith.store.blobs import Blobs
 
 HOUR = 3600.0
 
@@ -22,7 +23,7 @@ def test_bytes_come_back_under_their_hash(blobs: Blobs) -> None:
     blob = blobs.put(b"hello")
     assert blobs.has(blob.sha256)
     assert blobs.path(blob.sha256).read_bytes() == b"hello"
-    assert (sha256_of(blobs.path(blob.sha256)), blob.size_bytes) == (blob.sha256, 5)
+    assert (_sha256_of(blobs.path(blob.sha256)), blob.size_bytes) == (blob.sha256, 5)
 
 
 def test_the_same_bytes_are_kept_once(blobs: Blobs, tmp_path: Path) -> None:
@@ -108,3 +109,7 @@ def test_a_line_without_end_does_not_fill_the_memory(blobs: Blobs) -> None:
     lengths = [len(line) for line in blobs.lines(blob.sha256)]
     assert lengths[0] == 6
     assert max(lengths) == MAX_LINE_BYTES + 1
+
+
+def _sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
