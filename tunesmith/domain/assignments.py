@@ -13,7 +13,7 @@ from uuid import UUID
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.events import Metrics
 from tunesmith.domain.files import Artifact, Blob
-from tunesmith.domain.hyperparameters import Hyperparameters
+from tunesmith.domain.hyperparameters import Hyperparameters, Method
 from tunesmith.domain.jobs import Failure, Task
 
 LEASE_SECONDS = 60.0
@@ -43,6 +43,10 @@ class Assignment:
     validation_file: Blob | None
     hyperparameters: Hyperparameters
     seed: int
+    method: Method = Method.SUPERVISED
+    initial_adapter: tuple[
+        Artifact, ...
+    ] = ()  # of the tuned model that is tuned further, if one is
     resume_from: tuple[Artifact, ...] = ()  # the newest checkpoint; empty for a fresh start
 
 
@@ -137,6 +141,8 @@ class ReportBatch:
 
 class SamplePart(StrEnum):
     DELTA = "delta"
+    TOOL_CALL = "tool_call"
+    EMBEDDING = "embedding"  # the only part of the answer to an `EmbedRequest`
     DONE = "done"
     FAILED = "failed"
 
@@ -149,7 +155,17 @@ class AdapterSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRequest:
-    """One answer wanted. Exactly one of `messages`, `prompt` and `prompt_token_ids` is set."""
+    """One answer wanted. Exactly one of `messages`, `prompt` and `prompt_token_ids` is set.
+
+    `tools` are function definitions as OpenAI's chat API spells them (`{"type": "function",
+    "function": {"name", "description", "parameters"}}`). The answer calls one of `required_tools`
+    where there are any, and is free to call any tool or none where there are none. `json_schema`
+    is what the answer's text must satisfy; `{"type": "object"}` is plain JSON mode.
+
+    `top_logprobs` asks for the log-probability of each token and of so many of the likeliest in its
+    place; 0 for the token's own alone. `echo` gives the prompt, with log-probabilities where they
+    are asked for, before the answer.
+    """
 
     request_id: str
     base_model: BaseModel
@@ -164,6 +180,24 @@ class SampleRequest:
     presence_penalty: float = 0.0
     stop: tuple[str, ...] = field(default=())
     seed: int | None = None
+    logit_bias: dict[int, float] = field(default_factory=dict)  # token id -> added to its logit
+    top_logprobs: int | None = None
+    echo: bool = False
+    tools: list[dict[str, Any]] | None = None
+    required_tools: tuple[str, ...] = ()
+    parallel_tool_calls: bool = True
+    json_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest:
+    """The embedding of one text wanted; one of `text` and `token_ids` is set."""
+
+    request_id: str
+    base_model: BaseModel
+    adapter: AdapterSource | None
+    text: str | None = None
+    token_ids: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,12 +206,46 @@ class SampleCancel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Likely:
+    """A token that could stand in a place. `token` is its text, `token_bytes` the exact bytes."""
+
+    token: str
+    token_bytes: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """A token of an answer; `logprob` (natural) is None for the first token of an echoed prompt."""
+
+    token: str
+    token_bytes: tuple[int, ...]
+    logprob: float | None
+    top: tuple[Likely, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """`index` counts an answer's calls from 0; `arguments` is JSON text as the model wrote it."""
+
+    index: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleOutput:
-    """A piece of an answer, or its end. `code` and `message` are set where it failed."""
+    """A piece of an answer, or its end. `code` and `message` are set where it failed.
+
+    `finish_reason` is "stop", "length" or "tool_calls". The text of a tool call is in no delta.
+    """
 
     request_id: str
     part: SamplePart
     text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()  # of the tokens that `text` is made of
+    tool_call: ToolCall | None = None
+    embedding: tuple[float, ...] = ()
     finish_reason: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -61,3 +61,8 @@ class Metrics:
     validation_token_accuracy: float | None = None
     full_validation_loss: float | None = None
     full_validation_token_accuracy: float | None = None
+    # Of DPO alone: the implicit rewards, beta times the log-ratio to the reference model.
+    chosen_reward: float | None = None
+    rejected_reward: float | None = None
+    reward_accuracy: float | None = None  # share of pairs whose chosen answer has the higher reward
+    reward_margin: float | None = None

@@ -1,6 +1,7 @@
 """Hyperparameters: their limits, and what "auto" means."""
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Literal
 
 from tunesmith.domain.errors import InvalidRequest
@@ -11,6 +12,15 @@ AUTO: Auto = "auto"
 MAX_EPOCHS = 50
 MAX_BATCH_SIZE = 256
 MAX_LORA_RANK = 256
+MAX_BETA = 2.0
+DEFAULT_BETA = 0.1  # of Rafailov et al. 2023, arXiv 2305.18290
+
+
+class Method(StrEnum):
+    """How a job learns: from examples to imitate, or from pairs of which one is preferred."""
+
+    SUPERVISED = "supervised"
+    DPO = "dpo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +30,7 @@ class Hyperparameters:
     num_epochs: int | Auto = AUTO
     batch_size: int | Auto = AUTO
     learning_rate_multiplier: float | Auto = AUTO
+    beta: float | Auto = AUTO  # of DPO: how strongly the model is held to where it started
     lora_rank: int = 16
     lora_alpha: float = 32.0
     lora_dropout: float = 0.0
@@ -33,6 +44,10 @@ class Hyperparameters:
             raise InvalidRequest(
                 f"The learning rate multiplier must be above 0 and at most 1000, not {multiplier}.",
                 param="learning_rate_multiplier",
+            )
+        if self.beta != AUTO and not 0 < self.beta <= MAX_BETA:
+            raise InvalidRequest(
+                f"beta must be above 0 and at most {MAX_BETA}, not {self.beta}.", param="beta"
             )
 
     def resolved(self, num_examples: int) -> "Hyperparameters":
@@ -50,6 +65,7 @@ class Hyperparameters:
             learning_rate_multiplier=(
                 1.0 if self.learning_rate_multiplier == AUTO else self.learning_rate_multiplier
             ),
+            beta=DEFAULT_BETA if self.beta == AUTO else self.beta,
         )
 
 

@@ -42,6 +42,11 @@ class StepDone:
     validation_token_accuracy: float | None = None
     full_validation_loss: float | None = None  # all validation rows, at epoch ends
     full_validation_token_accuracy: float | None = None
+    # Of DPO alone: the implicit rewards, beta times the log-ratio to the reference model.
+    chosen_reward: float | None = None
+    rejected_reward: float | None = None
+    reward_accuracy: float | None = None  # share of pairs whose chosen answer has the higher reward
+    reward_margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +88,55 @@ TrainEvent = Reading | Started | StepDone | Evaluating | CheckpointSaved | Stopp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Likely:
+    """A token that could stand in a place. `token` is its text, `token_bytes` the exact bytes."""
+
+    token: str
+    token_bytes: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """`logprob` (natural) is None for the first token of an echoed prompt."""
+
+    token: str
+    token_bytes: tuple[int, ...]
+    logprob: float | None
+    top: tuple[Likely, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta:
     """The next piece of an answer; pieces joined are the whole text."""
 
     request_id: str
     text: str
     num_tokens: int  # completion tokens so far
+    logprobs: tuple[TokenLogprob, ...] = ()  # of the tokens that `text` is made of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """A whole call of a tool; its text is in no delta. `arguments` is JSON text."""
+
+    request_id: str
+    index: int  # of the answer's calls, from 0
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    request_id: str
+    embedding: tuple[float, ...]
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleDone:
     request_id: str
-    finish_reason: str  # "stop" or "length"
+    finish_reason: str  # "stop", "length" or "tool_calls"
     prompt_tokens: int
     completion_tokens: int
 
@@ -106,4 +148,4 @@ class SampleFailed:
     message: str
 
 
-SampleEvent = TextDelta | SampleDone | SampleFailed
+SampleEvent = TextDelta | ToolCalled | Embedded | SampleDone | SampleFailed

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ALL_LINEAR = "all-linear"
 
@@ -23,7 +23,11 @@ class LoraSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
-    """One supervised LoRA run on the resident base model.
+    """One LoRA run on the resident base model.
+
+    The run starts from `initial_adapter`, a PEFT folder whose rank and alpha it keeps, or from a
+    fresh adapter of the shape `lora`. The reference model of DPO is where the run starts: that
+    adapter, or the base alone.
 
     `output_dir` gets `checkpoints/step-N/` while the run goes on and `adapter/` at its end.
     `resume_from` is one of those checkpoint folders; the run then goes on as if never interrupted.
@@ -33,6 +37,9 @@ class TrainSpec:
     training_file: Path
     validation_file: Path | None = None
     output_dir: Path
+    method: Literal["supervised", "dpo"] = "supervised"
+    beta: float = 0.1  # of DPO (Rafailov et al. 2023, arXiv 2305.18290)
+    initial_adapter: Path | None = None
     resume_from: Path | None = None
     lora: LoraSpec = field(default_factory=LoraSpec)
     num_epochs: int
@@ -56,6 +63,10 @@ class SampleSpec:
     Exactly one of `messages` (rendered through the chat template), `prompt` (plain text) and
     `prompt_token_ids` is set. `max_tokens` None means: up to the model's context. `temperature` 0
     is greedy. `stop` strings end the answer and are not part of it.
+
+    `tools` are function definitions for the chat template. The answer calls one of `required_tools`
+    where there are any. `json_schema` is what the text must satisfy. `top_logprobs` asks for
+    log-probabilities (0: of the chosen tokens alone); `echo` gives the prompt before the answer.
     """
 
     request_id: str
@@ -70,4 +81,21 @@ class SampleSpec:
     presence_penalty: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    logit_bias: dict[int, float] = field(default_factory=dict)
+    top_logprobs: int | None = None
+    echo: bool = False
+    tools: list[dict[str, Any]] | None = None
+    required_tools: tuple[str, ...] = ()
+    parallel_tool_calls: bool = True
+    json_schema: dict[str, Any] | None = None
     ignore_end_of_text: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedSpec:
+    """The mean of a text's last hidden states wanted; one of `text`, `token_ids` is set."""
+
+    request_id: str
+    adapter_id: str | None = None
+    text: str | None = None
+    token_ids: list[int] | None = None

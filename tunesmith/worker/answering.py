@@ -11,9 +11,25 @@ from pydantic import TypeAdapter
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from tunesmith.domain.assignments import SampleCancel, SampleOutput, SamplePart, SampleRequest
+from tunesmith.domain.assignments import (
+    Likely,
+    SampleCancel,
+    SampleOutput,
+    SamplePart,
+    SampleRequest,
+    TokenLogprob,
+    ToolCall,
+)
 from tunesmith.domain.errors import TunesmithError
-from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, TextDelta
+from tunesmith.engine import events
+from tunesmith.engine.events import (
+    Embedded,
+    SampleDone,
+    SampleEvent,
+    SampleFailed,
+    TextDelta,
+    ToolCalled,
+)
 from tunesmith.engine.messages import Sample
 from tunesmith.engine.spec import SampleSpec
 from tunesmith.worker.client import PREFIX, Client
@@ -132,6 +148,13 @@ def _spec(request: SampleRequest) -> SampleSpec:
         presence_penalty=request.presence_penalty,
         stop=request.stop,
         seed=request.seed,
+        logit_bias=request.logit_bias,
+        top_logprobs=request.top_logprobs,
+        echo=request.echo,
+        tools=request.tools,
+        required_tools=request.required_tools,
+        parallel_tool_calls=request.parallel_tool_calls,
+        json_schema=request.json_schema,
     )
 
 
@@ -143,6 +166,19 @@ def _output(event: SampleEvent) -> SampleOutput:
                 part=SamplePart.DELTA,
                 text=event.text,
                 completion_tokens=event.num_tokens,
+                logprobs=tuple(map(_logprob, event.logprobs)),
+            )
+        case ToolCalled():
+            call = ToolCall(index=event.index, name=event.name, arguments=event.arguments)
+            return SampleOutput(
+                request_id=event.request_id, part=SamplePart.TOOL_CALL, tool_call=call
+            )
+        case Embedded():
+            return SampleOutput(
+                request_id=event.request_id,
+                part=SamplePart.EMBEDDING,
+                embedding=event.embedding,
+                prompt_tokens=event.prompt_tokens,
             )
         case SampleDone():
             return SampleOutput(
@@ -159,3 +195,14 @@ def _output(event: SampleEvent) -> SampleOutput:
                 code=event.code,
                 message=event.message,
             )
+
+
+def _logprob(of: events.TokenLogprob) -> TokenLogprob:
+    return TokenLogprob(
+        token=of.token,
+        token_bytes=of.token_bytes,
+        logprob=of.logprob,
+        top=tuple(
+            Likely(token=t.token, token_bytes=t.token_bytes, logprob=t.logprob) for t in of.top
+        ),
+    )

@@ -66,5 +66,5 @@ def test_an_automatic_learning_rate_is_the_models_own() -> None:
 
 
 def test_what_was_asked_for_is_left_alone() -> None:
-    asked = Hyperparameters(num_epochs=7, batch_size=5, learning_rate_multiplier=0.5)
+    asked = Hyperparameters(num_epochs=7, batch_size=5, learning_rate_multiplier=0.5, beta=0.3)
     assert asked.resolved(100) == asked
