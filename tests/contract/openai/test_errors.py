@@ -13,6 +13,10 @@ from tunesmith.domain.accounts import new_secret
 ROUTES = [
     ("GET", "/files"),
     ("POST", "/files"),
+    ("POST", "/uploads"),
+    ("POST", "/uploads/upload_x/parts"),
+    ("POST", "/uploads/upload_x/complete"),
+    ("POST", "/uploads/upload_x/cancel"),
     ("GET", "/fine_tuning/jobs"),
     ("GET", "/fine_tuning/jobs/ftjob-x/events"),
     ("GET", "/models"),
@@ -77,7 +81,7 @@ def test_a_method_that_a_route_does_not_take_is_named(http: httpx.Client) -> Non
     assert answer.json() == {"error": error(message, code="method_not_allowed")}
 
 
-@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/fine_tuning/jobs"])
+@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/fine_tuning/jobs", "/uploads"])
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"model": NaN}']
 )
