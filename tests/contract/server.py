@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -103,7 +103,8 @@ class Server:
         self.database.upgrade()
         self.blobs = Blobs(folder / "blobs")
         self.incoming = folder / "blobs" / "incoming"
-        self.house = House(blobs=self.blobs, sampler=self.sampler, now=now)
+        self.ahead = timedelta()  # of the true time
+        self.house = House(blobs=self.blobs, sampler=self.sampler, now=lambda: now() + self.ahead)
         foundation = Foundation(database=self.database, house=self.house)
         self.openai_app = openai.build(
             foundation,

@@ -81,7 +81,9 @@ def test_a_method_that_a_route_does_not_take_is_named(http: httpx.Client) -> Non
     assert answer.json() == {"error": error(message, code="method_not_allowed")}
 
 
-@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/fine_tuning/jobs", "/uploads"])
+@pytest.mark.parametrize(
+    "path", ["/chat/completions", "/completions", "/fine_tuning/jobs", "/uploads"]
+)
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"model": NaN}']
 )

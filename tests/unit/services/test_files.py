@@ -26,9 +26,7 @@ def add(
 ) -> File:
     blob = ctx.house.blobs.put(content)
     files.check(ctx.house.blobs, purpose, blob)
-    return files.add(
-        ctx, filename="../train.jsonl", purpose=purpose, blob=blob, lifetime=lifetime
-    )
+    return files.add(ctx, filename="../train.jsonl", purpose=purpose, blob=blob, lifetime=lifetime)
 
 
 def test_an_upload_can_be_read_back_under_a_plain_name(ctx: Context) -> None:

@@ -136,7 +136,9 @@ def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
 
 
 def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
-    known = set().union(*map(functions_with_a_caller, (accounts, files, inference, jobs, models, uploads)))
+    known = set().union(
+        *map(functions_with_a_caller, (accounts, files, inference, jobs, models, uploads))
+    )
     assert known == set(NEEDED) | OPEN_TO_EVERY_KEY
 
 
