@@ -1,6 +1,7 @@
 """Errors that all routes share, and what every answer's headers say."""
 
 import re
+from typing import Any
 
 import httpx
 import openai
@@ -23,6 +24,10 @@ ROUTES = [
     ("POST", "/chat/completions"),
     ("POST", "/completions"),
 ]
+BODIES: dict[str, Any] = {
+    "/completions": {"model": BASE, "prompt": "x"},
+    "/uploads/upload_x/complete": {"part_ids": []},
+}
 ASKED = {"model": BASE, "messages": [{"role": "user", "content": "x"}]}
 
 
@@ -49,7 +54,7 @@ def test_a_wrong_key_is_refused_and_not_repeated(server: Server, method: str, pa
 
 
 def request(server: Server, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    body = {"model": BASE, "prompt": "x"} if path == "/completions" else ASKED
+    body = BODIES.get(path, ASKED)
     with httpx.Client(verify=False) as http:
         return http.request(
             method,

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import httpx
@@ -18,7 +20,10 @@ from tests.contract.openai.forms import MULTIPART, form, in_chunks, part
 from tests.contract.openai.support import EXAMPLES, create_job, error, refused
 from tests.contract.server import MAX_MULTIPART_UPLOAD_BYTES, MAX_UPLOAD_BYTES, Caller, Server
 from tunesmith.domain.accounts import Scope
+from tunesmith.domain.files import Blob
 from tunesmith.domain.uploads import MAX_PART_BYTES
+from tunesmith.services import uploads
+from tunesmith.store.blobs import Blobs
 
 UNKNOWN_UPLOAD = "upload_" + "0" * 24
 UNKNOWN_PART = "part_" + "0" * 24
@@ -137,6 +142,28 @@ def test_a_completion_may_be_sent_again_and_at_once(client: openai.OpenAI) -> No
     assert [file.id for file in client.files.list()] == [done[0].file and done[0].file.id]
     with refused(400, error("The upload is completed; it cannot be changed any more.")):
         complete(client, upload, *parts[::-1])
+
+
+def test_others_write_while_parts_are_put_together(
+    client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = new_upload(client, 3)
+    part = add(client, upload, b"abc")
+    assemble, begun, may_end = uploads.assemble, SimpleQueue[Any](), Event()
+
+    def assemble_slowly(blobs: Blobs, assembly: uploads.Assembly) -> Blob:
+        begun.put(assembly)
+        assert may_end.wait(10)
+        return assemble(blobs, assembly)
+
+    monkeypatch.setattr(uploads, "assemble", assemble_slowly)
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(complete, client, upload, part) for _ in range(2)]
+        begun.get(timeout=10)
+        assert client.uploads.cancel(new_upload(client).id).status == "cancelled"
+        may_end.set()
+    assert done[0].result() == done[1].result()
+    assert begun.empty()  # the bytes were put together once
 
 
 def test_files_in_parts_expire_as_others_do(
