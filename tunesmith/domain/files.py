@@ -60,7 +60,7 @@ def safe_filename(name: str) -> str:
         raise InvalidRequest(
             f"A filename has at most {MAX_FILENAME_LENGTH:,} characters.", param="filename"
         )
-    if not is_text(name):
+    if not _is_text(name):
         raise InvalidRequest(
             "The filename has characters that no text has: NUL or half of a pair.",
             param="filename",
@@ -70,6 +70,6 @@ def safe_filename(name: str) -> str:
     return printable[:255] or "upload"
 
 
-def is_text(value: str) -> bool:
+def _is_text(value: str) -> bool:
     """Whether databases and UTF-8 can hold it: no NUL, no lone surrogate."""
     return not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)

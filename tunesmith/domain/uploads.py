@@ -20,6 +20,16 @@ class UploadStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewUpload:
+    """What is announced; `lifetime` is that of the file that it becomes, None if it stays."""
+
+    filename: str
+    purpose: FilePurpose
+    size_bytes: int
+    lifetime: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadPart:
     id: UUID
     upload_id: UUID
@@ -37,8 +47,6 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """`lifetime` is that of the file that it becomes."""
-
     id: UUID
     organization_id: UUID
     filename: str

@@ -35,7 +35,9 @@ def check(blobs: Blobs, purpose: FilePurpose, blob: Blob) -> None:
             param="file",
         ) from error
     if num_lines == 0:
-        raise InvalidRequest("The file is empty; a training file has one example a line.")
+        raise InvalidRequest(
+            "The file is empty; a training file has one example a line.", param="file"
+        )
 
 
 def add(

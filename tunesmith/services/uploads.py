@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest
-from tunesmith.domain.files import Blob, File, FilePurpose, safe_filename
+from tunesmith.domain.files import Blob, File, safe_filename
 from tunesmith.domain.uploads import (
     MAX_PARTS,
     TIME_TO_COMPLETE,
     Completion,
+    NewUpload,
     Upload,
     UploadPart,
     UploadStatus,
@@ -22,14 +23,6 @@ from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
 
 TIME_TO_REMEMBER = timedelta(days=1)  # so that a completion can be asked for again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewUpload:
-    filename: str
-    purpose: FilePurpose
-    size_bytes: int
-    lifetime: timedelta | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +147,8 @@ def cancel(ctx: Context, upload_id: UUID) -> Upload:
 
 def remove_expired(store: Store, now: datetime) -> int:
     """Forget parts whose time is up, and uploads that nobody asks about; returns how many parts."""
-    store.uploads.delete_made_until(now - TIME_TO_REMEMBER)
-    return store.uploads.delete_parts_of_those_made_until(now - TIME_TO_COMPLETE)
+    store.uploads.delete_old(now - TIME_TO_REMEMBER)
+    return store.uploads.delete_parts_of_old(now - TIME_TO_COMPLETE)
 
 
 def _get(ctx: Context, upload_id: UUID) -> Upload:

@@ -85,16 +85,15 @@ class Uploads:
         count, size_bytes = self._connection.execute(query).one()
         return count, int(size_bytes)
 
-    def delete_made_until(self, horizon: datetime) -> int:
-        """Uploads with their parts, of every owner, in whatever state; returns how many."""
-        return self._connection.execute(
-            sa.delete(uploads).where(uploads.c.created_at <= horizon)
-        ).rowcount
+    def delete_old(self, created_until: datetime) -> None:
+        """Uploads with their parts, of every owner, in whatever state."""
+        self._connection.execute(sa.delete(uploads).where(uploads.c.created_at <= created_until))
 
-    def delete_parts_of_those_made_until(self, horizon: datetime) -> int:
-        made = sa.select(uploads.c.id).where(uploads.c.created_at <= horizon)
+    def delete_parts_of_old(self, created_until: datetime) -> int:
+        """Of uploads that old, which stay; returns how many parts."""
+        old = sa.select(uploads.c.id).where(uploads.c.created_at <= created_until)
         return self._connection.execute(
-            sa.delete(upload_parts).where(upload_parts.c.upload_id.in_(made))
+            sa.delete(upload_parts).where(upload_parts.c.upload_id.in_(old))
         ).rowcount
 
 

@@ -56,6 +56,8 @@ def test_a_deleted_file_is_gone(client: openai.OpenAI) -> None:
         client.files.delete(file.id)
     with refused(404, gone):
         client.files.content(file.id)
+    with refused(404, error(f"No such File object: {file.id}", param="after")):
+        client.files.list(after=file.id)
 
 
 @pytest.mark.parametrize("file_id", [UNKNOWN_FILE, "file-abc", "nonsense", "file-" + "z" * 22])

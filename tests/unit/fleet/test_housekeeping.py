@@ -19,11 +19,11 @@ from tests.factories import (
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import Job, JobStatus
+from tunesmith.domain.uploads import NewUpload
 from tunesmith.fleet import housekeeping
 from tunesmith.http import Foundation
 from tunesmith.services import scheduling, uploads
 from tunesmith.services.context import House
-from tunesmith.services.uploads import NewUpload
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
@@ -121,7 +121,7 @@ def test_what_has_expired_goes_with_its_bytes(
         store.accounts.add_organization(owner)
         store.files.add(file(owner, of_file, expires_at=NOW + timedelta(hours=1)))
         ctx = context(store, foundation.house, owner)
-        new = NewUpload(filename="a", purpose=FilePurpose.BATCH, size_bytes=4, lifetime=None)
+        new = NewUpload(filename="a", purpose=FilePurpose.BATCH, size_bytes=4)
         uploads.add_part(ctx, uploads.create(ctx, new).id, of_part)
     clock.advance(3600)
     run_until(

@@ -17,11 +17,11 @@ from tunesmith.domain.files import Blob, File, FilePurpose
 from tunesmith.domain.jobs import NewJob
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
-from tunesmith.domain.uploads import Completion, Upload
+from tunesmith.domain.uploads import Completion, NewUpload, Upload
 from tunesmith.services import accounts, files, inference, jobs, models, uploads
 from tunesmith.services.context import Context, House
 from tunesmith.services.inference import Sampling
-from tunesmith.services.uploads import Assembly, NewUpload
+from tunesmith.services.uploads import Assembly
 from tunesmith.store.database import Store
 
 Call = Callable[[Context], Any]
@@ -31,7 +31,7 @@ EMPTY = Blob(
     sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", size_bytes=0
 )
 
-NEW_UPLOAD = NewUpload(filename="a", purpose=FilePurpose.BATCH, size_bytes=0, lifetime=None)
+NEW_UPLOAD = NewUpload(filename="a", purpose=FilePurpose.BATCH, size_bytes=0)
 NO_PARTS = Completion(part_ids=())
 
 

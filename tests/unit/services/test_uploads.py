@@ -11,10 +11,10 @@ from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.paging import PageRequest
-from tunesmith.domain.uploads import Completion, Upload, UploadPart, UploadStatus
+from tunesmith.domain.uploads import Completion, NewUpload, Upload, UploadPart, UploadStatus
 from tunesmith.services import files, uploads
 from tunesmith.services.context import Context, House
-from tunesmith.services.uploads import Assembly, CompletedUpload, NewUpload
+from tunesmith.services.uploads import Assembly, CompletedUpload
 from tunesmith.store.database import Store
 
 

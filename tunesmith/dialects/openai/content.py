@@ -22,12 +22,10 @@ _ONE_RANGE = re.compile(r"bytes=([0-9]{0,30})-([0-9]{0,30})", re.IGNORECASE)
 def of_file(request: Request, file: File, path: Path) -> Response:
     headers = _validators(file, file.blob.sha256)
     wanted = _wanted(request, headers, file.blob.size_bytes)
-    if wanted is not None and not wanted:
-        return _out_of_range(request, file.blob.size_bytes)
     if wanted is None:
-        # A range that is to be ignored: the response would look at it again.
-        rest = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
-        request.scope["headers"] = rest
+        _drop_range(request)
+    elif not wanted:
+        return _out_of_range(request, file.blob.size_bytes)
     return FileResponse(path, media_type=MEDIA_TYPE, filename=file.filename, headers=headers)
 
 
@@ -46,7 +44,7 @@ def of_file_as_base64(request: Request, file: File, path: Path) -> Response:
     return Response(part, status_code=206, media_type=MEDIA_TYPE, headers=headers)
 
 
-def byte_range(asked: str, size_bytes: int) -> range | None:
+def _byte_range(asked: str, size_bytes: int) -> range | None:
     """Empty where there are no such bytes; None where the whole is the answer.
 
     That is so for what is no range, and for several at once, which a server need not honour.
@@ -67,7 +65,13 @@ def _wanted(request: Request, headers: dict[str, str], size_bytes: int) -> range
     condition = request.headers.get("if-range")
     if asked is None or condition not in (None, headers["etag"], headers["last-modified"]):
         return None
-    return byte_range(asked, size_bytes)
+    return _byte_range(asked, size_bytes)
+
+
+def _drop_range(request: Request) -> None:
+    """A file's response reads the header by itself, and refuses what ought to be ignored."""
+    headers = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
+    request.scope["headers"] = headers
 
 
 def _validators(file: File, name: str) -> dict[str, str]:

@@ -6,8 +6,7 @@ from tunesmith.dialects.openai import schemas_uploads as schemas
 from tunesmith.dialects.openai import translate
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import File
-from tunesmith.domain.uploads import Completion, Upload, UploadPart
-from tunesmith.services.uploads import NewUpload
+from tunesmith.domain.uploads import Completion, NewUpload, Upload, UploadPart
 
 
 def new_upload(body: schemas.CreateUpload) -> NewUpload:
