@@ -19,6 +19,8 @@ from tunesmith.dialects.openai import (
     schemas,
     schemas_chat,
     schemas_jobs,
+    schemas_uploads,
+    uploads,
 )
 from tunesmith.domain import errors
 from tunesmith.http import status_of
@@ -96,7 +98,7 @@ def openai_page() -> str:
         "| Request | Path |",
         "|---|---|",
     ]
-    for module in (files, jobs, models, chat, completions):
+    for module in (files, uploads, jobs, models, chat, completions):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 methods = " ".join(sorted(route.methods or ()))
@@ -113,7 +115,7 @@ def openai_page() -> str:
             "",
             f"### {_words(kind.__name__)}",
             "",
-            f"- Honoured: {_names(kind.model_fields)}",
+            f"- Honoured: {_names(name for name in kind.model_fields if name not in kind.IGNORED)}",
             f"- Refused: {_names(sorted(kind.UNAVAILABLE))}",
             f"- Ignored: {_names(sorted(kind.IGNORED))}",
         ]
@@ -130,7 +132,8 @@ PAGES = {
 
 def _request_schemas() -> list[type[schemas.Request]]:
     """The bodies that clients send, and their parts, in the order in which they are defined."""
-    found = (*vars(schemas_jobs).values(), *vars(schemas_chat).values())
+    modules = (schemas_uploads, schemas_jobs, schemas_chat)
+    found = [value for module in modules for value in vars(module).values()]
     return [
         kind
         for kind in found

@@ -58,6 +58,7 @@ def build(settings: Settings) -> Application:
     openai_app = openai.build(
         foundation,
         max_upload_bytes=settings.max_upload_bytes,
+        max_multipart_upload_bytes=settings.max_multipart_upload_bytes,
         results_as_base64=settings.results_as_base64,
     )
     app.mount(openai.PREFIX, openai_app)

@@ -21,7 +21,12 @@ class Settings(BaseSettings):
         None, description="The first key, with every scope; by default made and printed once."
     )
     max_upload_bytes: int = Field(
-        512 * 1024 * 1024, gt=0, description="Largest file that may be uploaded."
+        512 * 1024 * 1024, gt=0, description="Largest file that may be uploaded in one piece."
+    )
+    max_multipart_upload_bytes: int = Field(
+        8 * 1024**3,
+        gt=0,
+        description="Largest file that may be uploaded in parts, whatever one piece may have.",
     )
     results_as_base64: bool = Field(
         True,

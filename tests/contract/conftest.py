@@ -1,6 +1,7 @@
 """A live server, and callers of it; for the contract tests of every dialect."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -26,6 +27,17 @@ def sampler(server: Server) -> Iterator[ScriptedSampler]:
     server.sampler.reset()
     yield server.sampler
     server.sampler.reset()
+
+
+@pytest.fixture
+def advance(server: Server) -> Iterator[Callable[[float], None]]:
+    """Puts the server's clock forward, by seconds, until the test is over."""
+
+    def by(seconds: float) -> None:
+        server.ahead += timedelta(seconds=seconds)
+
+    yield by
+    server.ahead = timedelta()
 
 
 @pytest.fixture

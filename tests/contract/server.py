@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,6 +32,7 @@ from tunesmith.store.database import Database
 BASE = "acme/tiny-1b"
 ALIAS = "tiny"
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
+MAX_MULTIPART_UPLOAD_BYTES = 80 * 1024 * 1024
 
 Step = SampleOutput | Exception | float  # a part, a failure, or a pause in seconds
 
@@ -102,10 +103,14 @@ class Server:
         self.database.upgrade()
         self.blobs = Blobs(folder / "blobs")
         self.incoming = folder / "blobs" / "incoming"
-        self.house = House(blobs=self.blobs, sampler=self.sampler, now=now)
+        self.ahead = timedelta()  # of the true time
+        self.house = House(blobs=self.blobs, sampler=self.sampler, now=lambda: now() + self.ahead)
         foundation = Foundation(database=self.database, house=self.house)
         self.openai_app = openai.build(
-            foundation, max_upload_bytes=MAX_UPLOAD_BYTES, results_as_base64=True
+            foundation,
+            max_upload_bytes=MAX_UPLOAD_BYTES,
+            max_multipart_upload_bytes=MAX_MULTIPART_UPLOAD_BYTES,
+            results_as_base64=True,
         )
         app = FastAPI(openapi_url=None)
         app.mount(openai.PREFIX, self.openai_app)

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from tunesmith.domain.errors import InvalidRequest
 
+MAX_FILENAME_LENGTH = 4096  # of the whole path that a client may send
+
 
 class FilePurpose(StrEnum):
     TRAINING = "training"
@@ -34,6 +36,7 @@ class File:
     purpose: FilePurpose
     blob: Blob
     created_at: datetime
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,24 @@ class Artifact:
 
 
 def safe_filename(name: str) -> str:
-    """The last part of a client's path, without control characters, at most 255 characters."""
+    """The last part of a client's path, without control characters, at most 255 characters.
+
+    Raises `InvalidRequest` for what can only be a mistake or an attack.
+    """
+    if len(name) > MAX_FILENAME_LENGTH:
+        raise InvalidRequest(
+            f"A filename has at most {MAX_FILENAME_LENGTH:,} characters.", param="filename"
+        )
+    if not _is_text(name):
+        raise InvalidRequest(
+            "The filename has characters that no text has: NUL or half of a pair.",
+            param="filename",
+        )
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     printable = "".join(c for c in last if c.isprintable())
     return printable[:255] or "upload"
+
+
+def _is_text(value: str) -> bool:
+    """Whether databases and UTF-8 can hold it: no NUL, no lone surrogate."""
+    return not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)

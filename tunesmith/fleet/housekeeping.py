@@ -1,4 +1,4 @@
-"""What the server does by itself: ends the leases of silent workers, removes bytes nobody needs."""
+"""What the server does by itself: ends the leases of silent workers, removes what expired."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tunesmith.domain.assignments import LEASE_SECONDS
 from tunesmith.http import Foundation
-from tunesmith.services import scheduling
+from tunesmith.services import files, scheduling, uploads
 
 log = structlog.get_logger()
 
@@ -40,9 +40,10 @@ async def end_silent_leases(foundation: Foundation) -> None:
 
 
 async def sweep_blobs(foundation: Foundation) -> None:
-    """Runs until cancelled."""
+    """Runs until cancelled. What has expired goes first, so that its bytes can go too."""
     while True:
         with _carrying_on("sweeping blobs"):
+            await _remove_expired(foundation)
             async with foundation.reading() as store:
                 in_use = await run_in_threadpool(store.files.blobs_in_use)
             blobs = foundation.house.blobs
@@ -50,6 +51,15 @@ async def sweep_blobs(foundation: Foundation) -> None:
             if removed:
                 log.info("blobs removed", count=removed)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _remove_expired(foundation: Foundation) -> None:
+    now = foundation.house.now()
+    async with foundation.writing() as store:
+        num_files = await run_in_threadpool(files.remove_expired, store, now)
+        num_parts = await run_in_threadpool(uploads.remove_expired, store, now)
+    if num_files or num_parts:
+        log.info("expired", files=num_files, parts=num_parts)
 
 
 @contextmanager

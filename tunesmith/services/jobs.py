@@ -105,7 +105,7 @@ def tell(
 
 def _pin(ctx: Context, file_id: UUID, param: str) -> PinnedFile:
     try:
-        file = ctx.store.files.get(file_id, ctx.owner)
+        file = ctx.store.files.get(file_id, ctx.owner, ctx.now())
     except NotFound as error:
         raise NotFound(error.kind, error.reference, param=param) from None
     if file.purpose is not FilePurpose.TRAINING:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -15,6 +16,8 @@ from uuid import uuid4
 from tunesmith.domain.datasets import read_lines
 from tunesmith.domain.errors import NotFound, TooLarge
 from tunesmith.domain.files import Blob
+
+CHUNK_BYTES = 1024 * 1024
 
 
 class BlobWriter:
@@ -91,6 +94,11 @@ class Blobs:
         """Of text; raises `NotFound`."""
         with self.path(sha256).open("rb") as file:
             yield from read_lines(file)
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """Of a file of any size; raises `NotFound`."""
+        with self.path(sha256).open("rb") as file:
+            yield from iter(partial(file.read, CHUNK_BYTES), b"")
 
     def sweep(self, in_use: set[str], older_than_seconds: float) -> int:
         """Remove what nobody needs; returns how many. Young ones may be about to be needed."""

@@ -23,6 +23,7 @@ from tunesmith.store.files import Files
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
 from tunesmith.store.queue import Queue
+from tunesmith.store.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ class Store:
     def __init__(self, connection: sa.Connection) -> None:
         self.accounts = Accounts(connection)
         self.files = Files(connection)
+        self.uploads = Uploads(connection)
         self.jobs = Jobs(connection)
         self.queue = Queue(connection)
         self.events = Events(connection)

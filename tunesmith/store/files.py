@@ -1,5 +1,6 @@
 """Files that organizations uploaded or were given."""
 
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -8,10 +9,12 @@ from tunesmith.domain.errors import NotFound
 from tunesmith.domain.files import Blob, File, FilePurpose
 from tunesmith.domain.paging import Page, PageRequest
 from tunesmith.store.rows import Row, select_page
-from tunesmith.store.tables import checkpoints, files, jobs, tuned_models
+from tunesmith.store.tables import checkpoints, files, jobs, tuned_models, upload_parts
 
 
 class Files:
+    """A file that has expired is there no more, whether or not its row is."""
+
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
@@ -25,38 +28,57 @@ class Files:
                 sha256=file.blob.sha256,
                 size_bytes=file.blob.size_bytes,
                 created_at=file.created_at,
+                expires_at=file.expires_at,
             )
         )
 
-    def get(self, file_id: UUID, owner: UUID) -> File:
-        query = sa.select(files).where(files.c.id == file_id, files.c.organization_id == owner)
-        row = self._connection.execute(query).mappings().one_or_none()
-        if row is None:
+    def get(self, file_id: UUID, owner: UUID, now: datetime) -> File:
+        file = self.find(file_id, owner, now)
+        if file is None:
             raise NotFound("file", str(file_id))
-        return _file(row)
+        return file
+
+    def find(self, file_id: UUID, owner: UUID, now: datetime) -> File | None:
+        query = sa.select(files).where(files.c.id == file_id, _is_there(owner, now))
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _file(row)
 
     def list_page(
-        self, owner: UUID, request: PageRequest, purpose: FilePurpose | None = None
+        self,
+        owner: UUID,
+        request: PageRequest,
+        now: datetime,
+        purpose: FilePurpose | None = None,
     ) -> Page[File]:
-        where = files.c.organization_id == owner
+        where = _is_there(owner, now)
         if purpose is not None:
             where = sa.and_(where, files.c.purpose == purpose)
         return select_page(self._connection, files, where, request, _file)
 
-    def delete(self, file_id: UUID, owner: UUID) -> None:
-        where = (files.c.id == file_id, files.c.organization_id == owner)
+    def delete(self, file_id: UUID, owner: UUID, now: datetime) -> None:
+        where = (files.c.id == file_id, _is_there(owner, now))
         if self._connection.execute(sa.delete(files).where(*where)).rowcount == 0:
             raise NotFound("file", str(file_id))
 
+    def delete_expired(self, now: datetime) -> int:
+        """Of every owner; returns how many."""
+        return self._connection.execute(sa.delete(files).where(files.c.expires_at <= now)).rowcount
+
     def blobs_in_use(self) -> set[str]:
-        """The SHA-256 of all bytes that a file, a job, a checkpoint or a model still needs."""
+        """The SHA-256 of all bytes that a file, a part, a job, a checkpoint or a model needs."""
         in_use = set(self._connection.scalars(sa.select(files.c.sha256)))
+        in_use.update(self._connection.scalars(sa.select(upload_parts.c.sha256)))
         for column in (jobs.c.training_sha256, jobs.c.validation_sha256):
             in_use.update(self._connection.scalars(sa.select(column).where(column.is_not(None))))
         for column in (checkpoints.c.artifacts, tuned_models.c.artifacts):
             for artifacts in self._connection.scalars(sa.select(column)):
                 in_use.update(artifact["blob"]["sha256"] for artifact in artifacts)
         return in_use
+
+
+def _is_there(owner: UUID, now: datetime) -> sa.ColumnElement[bool]:
+    has_time_left = sa.or_(files.c.expires_at.is_(None), files.c.expires_at > now)
+    return sa.and_(files.c.organization_id == owner, has_time_left)
 
 
 def _file(row: Row) -> File:
@@ -67,4 +89,5 @@ def _file(row: Row) -> File:
         purpose=FilePurpose(row["purpose"]),
         blob=Blob(sha256=row["sha256"], size_bytes=row["size_bytes"]),
         created_at=row["created_at"],
+        expires_at=row["expires_at"],
     )

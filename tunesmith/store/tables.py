@@ -73,7 +73,42 @@ files = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime, index=True),
     sa.Index(None, "organization_id", "seq"),
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("lifetime_seconds", sa.BigInteger),
+    sa.Column("created_at", UtcTime, nullable=False, index=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("completion", sa.JSON),
+    sa.Column("file_id", sa.Uuid),
+)
+
+# The bytes that pending uploads are waiting for the rest of; gone when the upload is final.
+upload_parts = sa.Table(
+    "upload_parts",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column(
+        "upload_id",
+        sa.Uuid,
+        sa.ForeignKey("uploads.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
 )
 
 base_models = sa.Table(

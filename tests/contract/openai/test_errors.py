@@ -1,6 +1,7 @@
 """Errors that all routes share, and what every answer's headers say."""
 
 import re
+from typing import Any
 
 import httpx
 import openai
@@ -13,12 +14,20 @@ from tunesmith.domain.accounts import new_secret
 ROUTES = [
     ("GET", "/files"),
     ("POST", "/files"),
+    ("POST", "/uploads"),
+    ("POST", "/uploads/upload_x/parts"),
+    ("POST", "/uploads/upload_x/complete"),
+    ("POST", "/uploads/upload_x/cancel"),
     ("GET", "/fine_tuning/jobs"),
     ("GET", "/fine_tuning/jobs/ftjob-x/events"),
     ("GET", "/models"),
     ("POST", "/chat/completions"),
     ("POST", "/completions"),
 ]
+BODIES: dict[str, Any] = {
+    "/completions": {"model": BASE, "prompt": "x"},
+    "/uploads/upload_x/complete": {"part_ids": []},
+}
 ASKED = {"model": BASE, "messages": [{"role": "user", "content": "x"}]}
 
 
@@ -45,7 +54,7 @@ def test_a_wrong_key_is_refused_and_not_repeated(server: Server, method: str, pa
 
 
 def request(server: Server, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    body = {"model": BASE, "prompt": "x"} if path == "/completions" else ASKED
+    body = BODIES.get(path, ASKED)
     with httpx.Client(verify=False) as http:
         return http.request(
             method,
@@ -77,7 +86,9 @@ def test_a_method_that_a_route_does_not_take_is_named(http: httpx.Client) -> Non
     assert answer.json() == {"error": error(message, code="method_not_allowed")}
 
 
-@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/fine_tuning/jobs"])
+@pytest.mark.parametrize(
+    "path", ["/chat/completions", "/completions", "/fine_tuning/jobs", "/uploads"]
+)
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"model": NaN}']
 )

@@ -17,6 +17,15 @@ from tunesmith.domain.paging import Page
 
 ACME = Organization(id=uuid4(), name="Acme", slug="acme", created_at=now())
 
+PREFIXES = {
+    "file": "file-",
+    "job": "ftjob-",
+    "event": "ftevent-",
+    "checkpoint": "ftckpt_",
+    "upload": "upload_",
+    "part": "part_",
+}
+
 
 def some_job(status: JobStatus = JobStatus.RUNNING) -> Job:
     blob = Blob(sha256="0" * 64, size_bytes=1)
@@ -37,10 +46,10 @@ def some_job(status: JobStatus = JobStatus.RUNNING) -> Job:
     )
 
 
-@pytest.mark.parametrize("kind", ["file", "job", "event", "checkpoint"])
+@pytest.mark.parametrize("kind", PREFIXES)
 @pytest.mark.parametrize("inner", [UUID(int=0), UUID(int=1), UUID(int=2**128 - 1), uuid4()])
 def test_an_id_comes_back_as_it_went(kind: str, inner: UUID) -> None:
-    prefix = {"file": "file-", "job": "ftjob-", "event": "ftevent-", "checkpoint": "ftckpt_"}[kind]
+    prefix = PREFIXES[kind]
     outer = translate.outer_id(prefix, inner)
     assert len(outer) == len(prefix) + (22 if kind == "file" else 24)
     assert translate.inner_id(kind, outer) == inner

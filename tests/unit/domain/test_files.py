@@ -12,7 +12,6 @@ from tunesmith.domain.files import Artifact, Blob, safe_filename
         ("../../etc/passwd", "passwd"),
         ("C:\\data\\train.jsonl", "train.jsonl"),
         ("a\r\nSet-Cookie: b", "aSet-Cookie: b"),
-        ("\ud800half.jsonl", "half.jsonl"),
         ("données.jsonl", "données.jsonl"),
         ("", "upload"),
         ("folder/", "upload"),
@@ -21,6 +20,13 @@ from tunesmith.domain.files import Artifact, Blob, safe_filename
 )
 def test_a_clients_path_becomes_a_plain_name(given: str, kept: str) -> None:
     assert safe_filename(given) == kept
+
+
+@pytest.mark.parametrize("given", ["\ud800half.jsonl", "nul\0.jsonl", "x" * 4097, "a/\0/b"])
+def test_a_name_that_is_no_name_is_refused(given: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        safe_filename(given)
+    assert refused.value.param == "filename"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../evil", "a/b", "a\\b", "/etc/passwd", "a\0b"])

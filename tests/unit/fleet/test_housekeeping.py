@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from tests.factories import Clock, organization, queued_job, registration
+from tests.factories import (
+    NOW,
+    Clock,
+    context,
+    file,
+    organization,
+    queued_job,
+    registration,
+)
 from tunesmith.domain.accounts import Organization
+from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import Job, JobStatus
+from tunesmith.domain.uploads import NewUpload
 from tunesmith.fleet import housekeeping
 from tunesmith.http import Foundation
-from tunesmith.services import scheduling
+from tunesmith.services import scheduling, uploads
 from tunesmith.services.context import House
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
@@ -96,6 +106,28 @@ def test_a_round_that_fails_is_not_the_last_one(
             lambda: status_of(foundation.database, leased) is JobStatus.QUEUED,
         )
     assert logs[0]["event"] == "housekeeping failed"
+
+
+def test_what_has_expired_goes_with_its_bytes(
+    foundation: Foundation,
+    database: Database,
+    blobs: Blobs,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(housekeeping, "SWEEP_AGE_SECONDS", -60.0)
+    owner, of_file, of_part = organization(), blobs.put(b"file"), blobs.put(b"part")
+    with database.write() as store:
+        store.accounts.add_organization(owner)
+        store.files.add(file(owner, of_file, expires_at=NOW + timedelta(hours=1)))
+        ctx = context(store, foundation.house, owner)
+        new = NewUpload(filename="a", purpose=FilePurpose.BATCH, size_bytes=4)
+        uploads.add_part(ctx, uploads.create(ctx, new).id, of_part)
+    clock.advance(3600)
+    run_until(
+        housekeeping.sweep_blobs(foundation),
+        lambda: not (blobs.has(of_file.sha256) or blobs.has(of_part.sha256)),
+    )
 
 
 def test_bytes_that_nobody_needs_are_removed(

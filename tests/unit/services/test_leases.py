@@ -305,7 +305,7 @@ def test_a_finished_jobs_result_file_has_a_row_for_each_step(worker: Worker) -> 
     worker.tell(StepReported(metrics=metrics(2, 2, train_loss=1.5, validation_loss=1.25)))
     worker.finish(2)
     assert worker.job.results_file_id is not None
-    file = worker.store.files.get(worker.job.results_file_id, worker.job.organization_id)
+    file = worker.store.files.get(worker.job.results_file_id, worker.job.organization_id, NOW)
     content = worker.blobs.path(file.blob.sha256).read_text()
     rows = list(csv.DictReader(io.StringIO(content)))
     assert content.startswith(

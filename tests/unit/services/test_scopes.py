@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -16,9 +17,11 @@ from tunesmith.domain.files import Blob, File, FilePurpose
 from tunesmith.domain.jobs import NewJob
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
-from tunesmith.services import accounts, files, inference, jobs, models
+from tunesmith.domain.uploads import Completion, NewUpload, Upload
+from tunesmith.services import accounts, files, inference, jobs, models, uploads
 from tunesmith.services.context import Context, House
 from tunesmith.services.inference import Sampling
+from tunesmith.services.uploads import Assembly
 from tunesmith.store.database import Store
 
 Call = Callable[[Context], Any]
@@ -27,6 +30,25 @@ SOME_ID = uuid4()
 EMPTY = Blob(
     sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", size_bytes=0
 )
+
+NEW_UPLOAD = NewUpload(filename="a", purpose=FilePurpose.BATCH, size_bytes=0)
+NO_PARTS = Completion(part_ids=())
+
+
+def upload(ctx: Context) -> Upload:
+    return Upload(
+        id=uuid4(),
+        organization_id=ctx.owner,
+        filename="a",
+        purpose=FilePurpose.BATCH,
+        size_bytes=0,
+        lifetime=None,
+        created_at=ctx.now(),
+    )
+
+
+def assembly(upload: Upload) -> Assembly:
+    return Assembly(upload=upload, completion=NO_PARTS, parts=())
 
 
 def tuned_model(ctx: Context) -> TunedModel:
@@ -85,6 +107,18 @@ NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
         Scope.JOBS_WRITE,
         lambda ctx: models.delete_tuned(ctx, tuned_model(ctx)),
     ),
+    uploads.create: (Scope.FILES_WRITE, lambda ctx: uploads.create(ctx, NEW_UPLOAD)),
+    uploads.get_pending: (Scope.FILES_WRITE, lambda ctx: uploads.get_pending(ctx, SOME_ID)),
+    uploads.add_part: (Scope.FILES_WRITE, lambda ctx: uploads.add_part(ctx, SOME_ID, EMPTY)),
+    uploads.begin_completion: (
+        Scope.FILES_WRITE,
+        lambda ctx: uploads.begin_completion(ctx, SOME_ID, NO_PARTS),
+    ),
+    uploads.complete: (
+        Scope.FILES_WRITE,
+        lambda ctx: uploads.complete(ctx, assembly(upload(ctx)), EMPTY),
+    ),
+    uploads.cancel: (Scope.FILES_WRITE, lambda ctx: uploads.cancel(ctx, SOME_ID)),
     models.file_of: (Scope.JOBS_READ, lambda ctx: models.file_of(ctx, tuned_model(ctx), "a")),
 }
 # The names of models: every caller of a dialect needs them, to ask or to tune.
@@ -102,7 +136,9 @@ def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
 
 
 def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
-    known = set().union(*map(functions_with_a_caller, (accounts, files, inference, jobs, models)))
+    known = set().union(
+        *map(functions_with_a_caller, (accounts, files, inference, jobs, models, uploads))
+    )
     assert known == set(NEEDED) | OPEN_TO_EVERY_KEY
 
 
@@ -137,7 +173,8 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
     )
     store.files.add(file)
     made = accounts.create_key(theirs, name="a", scopes=frozenset({Scope.ADMIN}))
-    return {"job": its.id, "file": file.id, "key": made.key.id}
+    theirs_too = uploads.create(theirs, NEW_UPLOAD)
+    return {"job": its.id, "file": file.id, "key": made.key.id, "upload": theirs_too.id}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +192,14 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
             lambda ctx, id: jobs.create(ctx, NewJob(base_model="base", training_file_id=id)),
         ),
         ("key", accounts.delete_key),
+        ("upload", uploads.get_pending),
+        ("upload", uploads.cancel),
+        ("upload", lambda ctx, id: uploads.add_part(ctx, id, EMPTY)),
+        ("upload", lambda ctx, id: uploads.begin_completion(ctx, id, NO_PARTS)),
+        (
+            "upload",
+            lambda ctx, id: uploads.complete(ctx, assembly(replace(upload(ctx), id=id)), EMPTY),
+        ),
         ("job", lambda ctx, id: jobs.list_(ctx, PageRequest(limit=1, after=id), {})),
         ("file", lambda ctx, id: files.list_(ctx, PageRequest(limit=1, after=id), None)),
     ],

@@ -104,6 +104,14 @@ def test_sweeping_survives_a_file_that_goes_meanwhile(blobs: Blobs, tmp_path: Pa
     assert blobs.sweep(set(), older_than_seconds=HOUR) == 0
 
 
+def test_chunks_are_the_bytes_in_their_order(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.store.blobs.CHUNK_BYTES", 4)
+    blob = blobs.put(b"0123456789")
+    assert list(blobs.chunks(blob.sha256)) == [b"0123", b"4567", b"89"]
+    with pytest.raises(NotFound):
+        next(blobs.chunks("0" * 64))
+
+
 def test_a_line_without_end_does_not_fill_the_memory(blobs: Blobs) -> None:
     blob = blobs.put(b"short\n" + b"x" * (MAX_LINE_BYTES * 2))
     lengths = [len(line) for line in blobs.lines(blob.sha256)]

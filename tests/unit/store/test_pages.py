@@ -2,7 +2,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.factories import file, job, organization
+from tests.factories import NOW, file, job, organization
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import NotFound
 from tunesmith.domain.files import FilePurpose
@@ -35,7 +35,7 @@ def read_to_the_end(
         after = seen[-1] if seen else None
         with database.read() as store:
             request = PageRequest(limit=3, after=after, ascending=ascending)
-            page = store.files.list_page(owner.id, request)
+            page = store.files.list_page(owner.id, request, NOW)
         seen += [item.id for item in page.items]
         has_more = page.has_more
         if grow and len(seen) < 10:
@@ -71,7 +71,7 @@ def test_oldest_first_meets_what_is_added_meanwhile(
 
 def test_an_unknown_cursor_is_not_found(database: Database, owner: Organization) -> None:
     with database.read() as store, pytest.raises(NotFound) as refused:
-        store.files.list_page(owner.id, PageRequest(limit=3, after=uuid4()))
+        store.files.list_page(owner.id, PageRequest(limit=3, after=uuid4()), NOW)
     assert refused.value.param == "after"
 
 
@@ -81,7 +81,7 @@ def test_a_cursor_of_somebody_else_is_not_found(database: Database, owner: Organ
         store.accounts.add_organization(other)
     (theirs,) = add_files(database, other, 1)
     with database.read() as store, pytest.raises(NotFound):
-        store.files.list_page(owner.id, PageRequest(limit=3, after=theirs))
+        store.files.list_page(owner.id, PageRequest(limit=3, after=theirs), NOW)
 
 
 def test_files_can_be_listed_by_purpose(database: Database, owner: Organization) -> None:
@@ -90,7 +90,7 @@ def test_files_can_be_listed_by_purpose(database: Database, owner: Organization)
     with database.write() as store:
         store.files.add(results)
     with database.read() as store:
-        page = store.files.list_page(owner.id, PageRequest(limit=9), FilePurpose.RESULTS)
+        page = store.files.list_page(owner.id, PageRequest(limit=9), NOW, FilePurpose.RESULTS)
     assert page.items == (results,)
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.openai import chat, completions, files, jobs, models
+from tunesmith.dialects.openai import chat, completions, files, jobs, models, uploads
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
 from tunesmith.http import Foundation, render_errors_with
@@ -10,7 +10,13 @@ from tunesmith.http import Foundation, render_errors_with
 PREFIX = "/v1"
 
 
-def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: bool) -> FastAPI:
+def build(
+    foundation: Foundation,
+    *,
+    max_upload_bytes: int,
+    max_multipart_upload_bytes: int,
+    results_as_base64: bool,
+) -> FastAPI:
     app = FastAPI(
         title="Tunesmith, OpenAI dialect",
         description="Fine-tuning and answers, as OpenAI's clients know them.",
@@ -18,9 +24,10 @@ def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: b
     )
     app.state.foundation = foundation
     app.state.max_upload_bytes = max_upload_bytes
+    app.state.max_multipart_upload_bytes = max_multipart_upload_bytes
     app.state.results_as_base64 = results_as_base64
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
-    for module in (files, jobs, models, chat, completions):
+    for module in (files, uploads, jobs, models, chat, completions):
         app.include_router(module.router)
     return app

@@ -95,6 +95,8 @@ def _not_found_words(error: errors.NotFound) -> tuple[str, str | None, str | Non
     match error.kind:
         case "file":
             return f"No such File object: {reference}", error.param or "id", None
+        case "upload":
+            return f"No such Upload object: {reference}", error.param or "id", None
         case "job":
             message = f"Could not find fine tune: {reference}"
             return message, error.param or "fine_tune_id", "fine_tune_not_found"

@@ -1,13 +1,11 @@
 """Files: upload, list, retrieve, delete, content."""
 
-import base64
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.openai import schemas, translate, uploads
+from tunesmith.dialects.openai import content, multipart_form, schemas, translate
 from tunesmith.dialects.openai.auth import InContext, InReadContext, as_caller
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest
@@ -17,18 +15,31 @@ from tunesmith.services import files
 
 router = APIRouter(prefix="/files", tags=["files"])
 
+FILE_BODY = multipart_form.openapi_body(
+    ["file", "purpose"],
+    file={"type": "string", "format": "binary"},
+    purpose={"type": "string", "enum": list(translate.UPLOAD_PURPOSES)},
+    expires_after=schemas.ExpiresAfter.model_json_schema(),
+)
 
-@router.post("", openapi_extra=uploads.OPENAPI_BODY)
+
+@router.post("", openapi_extra=FILE_BODY)
 async def create_file(request: Request) -> schemas.File:
     async with as_caller(request, writes=False) as ctx:
         ctx.require(Scope.FILES_WRITE)
     max_bytes: int = request.app.state.max_upload_bytes
-    with foundation_of(request).house.blobs.writer(max_bytes) as writer:
-        upload = await uploads.receive(request, writer)
+    blobs = foundation_of(request).house.blobs
+    with blobs.writer(max_bytes) as writer:
+        form = await multipart_form.receive(
+            request, writer, file="file", fields=("purpose", *translate.EXPIRY_FIELDS)
+        )
+        purpose = _purpose(form)
+        lifetime = translate.lifetime(purpose, translate.expires_after(form.fields))
         blob = await run_in_threadpool(writer.commit)
+    await run_in_threadpool(files.check, blobs, purpose, blob)
     async with as_caller(request, writes=True) as ctx:
         file = await run_in_threadpool(
-            files.add, ctx, filename=upload.filename, purpose=upload.purpose, blob=blob
+            files.add, ctx, filename=form.filename, purpose=purpose, blob=blob, lifetime=lifetime
         )
     return translate.file(file)
 
@@ -56,12 +67,19 @@ def delete_file(file_id: str, ctx: InContext) -> schemas.Deleted:
     return schemas.Deleted(id=file_id, object="file")
 
 
+@router.head("/{file_id}/content", include_in_schema=False)
 @router.get("/{file_id}/content", response_class=Response)
 def retrieve_content(file_id: str, request: Request, ctx: InReadContext) -> Response:
     file, path = files.content(ctx, translate.inner_id("file", file_id))
     if file.purpose is FilePurpose.RESULTS and request.app.state.results_as_base64:
-        return Response(base64.b64encode(path.read_bytes()), media_type="application/octet-stream")
-    return FileResponse(path, media_type="application/octet-stream", filename=file.filename)
+        return content.of_file_as_base64(request, file, path)
+    return content.of_file(request, file, path)
+
+
+def _purpose(form: multipart_form.Form) -> FilePurpose:
+    if "purpose" not in form.fields:
+        raise InvalidRequest("The part `purpose` is missing.", param="purpose")
+    return translate.upload_purpose(form.fields["purpose"])
 
 
 def _wanted(purpose: str | None) -> FilePurpose | None:

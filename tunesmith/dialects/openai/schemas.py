@@ -5,9 +5,9 @@ https://platform.openai.com/docs/api-reference, as of August 2026.
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunesmith.domain.errors import InvalidRequest
 
@@ -51,6 +51,15 @@ def _read_json(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
+
+
+class ExpiresAfter(BaseModel):
+    """When a file goes by itself: after an hour at the earliest, after 30 days at the latest."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Field(ge=3600, le=2_592_000)]
 
 
 class File(BaseModel):

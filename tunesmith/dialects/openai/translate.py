@@ -2,12 +2,15 @@
 
 import re
 import string
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.dialects.openai import schemas
 from tunesmith.domain.catalog import BaseModel
-from tunesmith.domain.errors import NotFound
+from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import Artifact, File, FilePurpose
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page, PageRequest
@@ -18,11 +21,20 @@ _LENGTHS = {
     "ftjob-": 24,
     "ftevent-": 24,
     "ftckpt_": 24,
+    "upload_": 24,
+    "part_": 24,
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,
 }
-_PREFIXES = {"file": "file-", "job": "ftjob-", "event": "ftevent-", "checkpoint": "ftckpt_"}
+_PREFIXES = {
+    "file": "file-",
+    "job": "ftjob-",
+    "event": "ftevent-",
+    "checkpoint": "ftckpt_",
+    "upload": "upload_",
+    "part": "part_",
+}
 _SHORT_ID = re.compile(r"ft:.*:([A-Za-z0-9]{8})(?::ckpt-step-\d+)?", re.DOTALL)
 
 _PURPOSES = {
@@ -34,6 +46,10 @@ _PURPOSES = {
     FilePurpose.USER_DATA: "user_data",
     FilePurpose.EVALS: "evals",
 }
+UPLOAD_PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
+BATCH_LIFETIME = timedelta(days=30)
+EXPIRY_FIELDS = ("expires_after", "expires_after[anchor]", "expires_after[seconds]")
+_EXPIRY: TypeAdapter[schemas.ExpiresAfter | None] = TypeAdapter(schemas.ExpiresAfter | None)
 _PURPOSES_BY_NAME = {name: purpose for purpose, name in _PURPOSES.items()}
 
 
@@ -100,6 +116,42 @@ def purpose(name: str) -> FilePurpose | None:
     return _PURPOSES_BY_NAME.get(name)
 
 
+def upload_purpose(name: str) -> FilePurpose:
+    """What an upload may be for; raises `InvalidRequest`, also for what only we make."""
+    if name not in UPLOAD_PURPOSES:
+        raise InvalidRequest(
+            f"{name[:100]!r} is not one of {list(UPLOAD_PURPOSES)!r}.", param="purpose"
+        )
+    return _PURPOSES_BY_NAME[name]
+
+
+def expires_after(fields: Mapping[str, str]) -> schemas.ExpiresAfter | None:
+    """From a form: bracketed fields, as the clients send them, or one field with JSON."""
+    bracketed = {
+        name.removeprefix("expires_after[").removesuffix("]"): fields[name]
+        for name in EXPIRY_FIELDS[1:]
+        if name in fields
+    }
+    as_json = fields.get("expires_after")
+    if bracketed and as_json is not None:
+        raise InvalidRequest("Send `expires_after` once.", param="expires_after")
+    try:
+        if as_json is not None:
+            return _EXPIRY.validate_json(as_json)
+        return _EXPIRY.validate_strings(bracketed) if bracketed else None
+    except ValidationError as error:
+        first = error.errors()[0]
+        param = ".".join(("expires_after", *map(str, first["loc"])))
+        raise InvalidRequest(f"{param}: {first['msg']}.", param=param) from error
+
+
+def lifetime(purpose: FilePurpose, expiry: schemas.ExpiresAfter | None) -> timedelta | None:
+    """How long a file stays, if it goes by itself."""
+    if expiry is not None:
+        return timedelta(seconds=expiry.seconds)
+    return BATCH_LIFETIME if purpose is FilePurpose.BATCH else None
+
+
 def file(file: File) -> schemas.File:
     return schemas.File(
         id=file_id(file.id),
@@ -107,6 +159,7 @@ def file(file: File) -> schemas.File:
         created_at=seconds(file.created_at),
         filename=file.filename,
         purpose=purpose_name(file.purpose),
+        expires_at=None if file.expires_at is None else seconds(file.expires_at),
     )
 
 

@@ -1,179 +1,85 @@
-"""Receives uploads: multipart bodies of any length, in constant memory, parts in any order."""
+"""Uploads: create, add parts, complete, cancel."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from uuid import UUID
+from weakref import WeakValueDictionary
 
-from fastapi import Request
-from multipart import (
-    MultipartError,
-    MultipartSegment,
-    PushMultipartParser,
-    parse_options_header,
-)
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
-from tunesmith.dialects.openai import translate
-from tunesmith.domain.errors import InvalidRequest, TunesmithError
-from tunesmith.domain.files import FilePurpose
-from tunesmith.http import body_stream
-from tunesmith.store.blobs import BlobWriter
+from tunesmith.dialects.openai import multipart_form, translate
+from tunesmith.dialects.openai import schemas_uploads as schemas
+from tunesmith.dialects.openai import translate_uploads as wire
+from tunesmith.dialects.openai.auth import InContext, Secret, as_caller
+from tunesmith.domain.errors import InvalidRequest, NotFound, TooLarge
+from tunesmith.domain.uploads import MAX_PART_BYTES
+from tunesmith.http import foundation_of
+from tunesmith.services import uploads
+from tunesmith.services.context import Context
 
-PIECE_BYTES = 1024 * 1024
-MAX_FIELD_BYTES = 64 * 1024
-MAX_PARTS = 16
-MAX_DISCARDED_BYTES = 8 * 1024**3  # of a body that is refused: who is still sending cannot listen
+router = APIRouter(prefix="/uploads", tags=["uploads"])
 
-PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
+PART_BODY = multipart_form.openapi_body(["data"], data={"type": "string", "format": "binary"})
 
-OPENAPI_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "purpose"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "purpose": {"type": "string", "enum": list(PURPOSES)},
-                    },
-                }
-            }
-        },
-    }
-}
+# Held by whoever completes an upload: who asks for the same meanwhile waits, and is told of it.
+_completing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    filename: str
-    purpose: FilePurpose
+@router.post("")
+def create_upload(body: schemas.CreateUpload, request: Request, ctx: InContext) -> schemas.Upload:
+    max_bytes: int = request.app.state.max_multipart_upload_bytes
+    if body.bytes > max_bytes:
+        raise InvalidRequest(f"An upload has at most {max_bytes:,} bytes.", param="bytes")
+    return wire.upload(uploads.create(ctx, wire.new_upload(body)))
 
 
-async def receive(request: Request, writer: BlobWriter) -> Upload:
-    """The body's `file` goes to `writer`.
+@router.post("/{upload_id}/parts", openapi_extra=PART_BODY)
+async def create_part(upload_id: str, request: Request) -> schemas.UploadPart:
+    wanted = await _pending(request, upload_id)
+    with foundation_of(request).house.blobs.writer(MAX_PART_BYTES) as writer:
+        try:
+            await multipart_form.receive(request, writer, file="data")
+        except TooLarge as error:
+            raise TooLarge(f"A part has at most {MAX_PART_BYTES:,} bytes.", param="data") from error
+        blob = await run_in_threadpool(writer.commit)
+    async with as_caller(request, writes=True) as ctx:
+        return wire.part(await run_in_threadpool(uploads.add_part, ctx, wanted, blob))
 
-    What is wrong with a body is said when all of it has come: a client that is answered while it
-    sends sees a broken connection and not the answer.
-    """
-    stream = body_stream(request)
+
+@router.post("/{upload_id}/complete")
+async def complete_upload(
+    _: Secret, upload_id: str, body: schemas.CompleteUpload, request: Request
+) -> schemas.Upload:
+    async with _completing.setdefault(upload_id, asyncio.Lock()):
+        async with as_caller(request, writes=False) as ctx:
+            made = await run_in_threadpool(_begin_completion, ctx, upload_id, body)
+        if isinstance(made, uploads.Assembly):
+            blobs = foundation_of(request).house.blobs
+            blob = await run_in_threadpool(uploads.assemble, blobs, made)
+            async with as_caller(request, writes=True) as ctx:
+                made = await run_in_threadpool(uploads.complete, ctx, made, blob)
+    return wire.upload(made.upload, made.file)
+
+
+@router.post("/{upload_id}/cancel")
+def cancel_upload(upload_id: str, ctx: InContext) -> schemas.Upload:
+    return wire.upload(uploads.cancel(ctx, translate.inner_id("upload", upload_id)))
+
+
+def _begin_completion(
+    ctx: Context, upload_id: str, body: schemas.CompleteUpload
+) -> uploads.CompletedUpload | uploads.Assembly:
+    wanted = translate.inner_id("upload", upload_id)
+    return uploads.begin_completion(ctx, wanted, wire.completion(body))
+
+
+async def _pending(request: Request, upload_id: str) -> UUID:
+    """The upload that a body is for, before any of it is kept."""
     try:
-        try:
-            form = _Form(request, writer)
-            async for piece in _in_pieces(stream):
-                await run_in_threadpool(form.feed, piece)
-            return form.finish()
-        except TunesmithError:
-            await _discard(stream)
-            raise
-    except ClientDisconnect as error:
-        raise InvalidRequest("The connection was closed before the upload was whole.") from error
-
-
-async def _in_pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Chunks as the network brought them, put together to be worth a thread's while."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in stream:
-        chunks.append(chunk)
-        size += len(chunk)
-        if size >= PIECE_BYTES:
-            yield b"".join(chunks)
-            chunks, size = [], 0
-    if size:
-        yield b"".join(chunks)
-
-
-async def _discard(stream: AsyncIterator[bytes]) -> None:
-    discarded = 0
-    async for chunk in stream:
-        discarded += len(chunk)
-        if discarded > MAX_DISCARDED_BYTES:
-            return
-
-
-class _Form:
-    """The parts of a body, as its pieces come."""
-
-    def __init__(self, request: Request, writer: BlobWriter) -> None:
-        self._parser = _parser(request)
-        self._writer = writer
-        self._fields: dict[str, bytearray] = {}
-        self._filename: str | None = None
-        self._name = ""
-
-    def feed(self, piece: bytes) -> None:
-        try:
-            for event in self._parser.parse(piece):
-                if isinstance(event, bytes | bytearray):
-                    self._take(bytes(event))
-                elif event is not None:
-                    self._begin(event)
-        except MultipartError as error:
-            raise _not_multipart(error) from error
-
-    def finish(self) -> Upload:
-        try:
-            self._parser.close()
-        except MultipartError as error:
-            raise _not_multipart(error) from error
-        if self._filename is None:
-            raise InvalidRequest("The part `file` is missing.", param="file")
-        return Upload(filename=self._filename, purpose=self._purpose())
-
-    def _begin(self, part: MultipartSegment) -> None:
-        self._name = part.name
-        if self._name == "file":
-            if self._filename is not None:
-                raise InvalidRequest("Send one `file` at a time.", param="file")
-            self._filename = part.filename or "upload"
-            return
-        if self._name.partition("[")[0] == "expires_after":
-            raise InvalidRequest(
-                "`expires_after` is not available yet; leave it out.", param="expires_after"
-            )
-        if self._name != "purpose":
-            raise InvalidRequest(
-                f"Unrecognized request argument supplied: {self._name}", param=self._name
-            )
-        self._fields[self._name] = bytearray()
-
-    def _take(self, content: bytes) -> None:
-        if self._name == "file":
-            self._writer.write(content)
-            return
-        field = self._fields[self._name]
-        field += content
-        if len(field) > MAX_FIELD_BYTES:
-            raise InvalidRequest(f"`{self._name}` is too long.", param=self._name)
-
-    def _purpose(self) -> FilePurpose:
-        if "purpose" not in self._fields:
-            raise InvalidRequest("The part `purpose` is missing.", param="purpose")
-        name = self._fields["purpose"].decode("utf-8", "replace")
-        purpose = translate.purpose(name) if name in PURPOSES else None
-        if purpose is None:
-            raise InvalidRequest(
-                f"{name[:100]!r} is not one of {list(PURPOSES)!r}.", param="purpose"
-            )
-        return purpose
-
-
-def _parser(request: Request) -> PushMultipartParser:
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() != "identity":
-        raise InvalidRequest(f"The content encoding {encoding!r} is not understood; send it plain.")
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    boundary = options.get("boundary", "")
-    if kind != "multipart/form-data" or not boundary or len(boundary) > 200:
-        raise InvalidRequest("Send the file as multipart/form-data.")
-    try:
-        return PushMultipartParser(boundary, max_segment_count=MAX_PARTS)
-    except MultipartError as error:
-        raise _not_multipart(error) from error
-
-
-def _not_multipart(error: MultipartError) -> InvalidRequest:
-    return InvalidRequest(f"The body is not valid multipart/form-data: {error}.")
+        async with as_caller(request, writes=False) as ctx:
+            wanted = translate.inner_id("upload", upload_id)
+            await run_in_threadpool(uploads.get_pending, ctx, wanted)
+    except (InvalidRequest, NotFound):
+        await multipart_form.discard(request)
+        raise
+    return wanted
