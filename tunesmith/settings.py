@@ -28,6 +28,10 @@ class Settings(BaseSettings):
         description="Serve a job's result file base64-encoded over the OpenAI API, as the original "
         "does.",
     )
+    webhooks_allow_private: bool = Field(
+        False,
+        description="Let webhooks lead to addresses that are not public, such as this machine's.",
+    )
     log_level: str = Field("warning", description="debug, info, warning or error.")
     server_url: str = Field(
         "http://127.0.0.1:8000", description="Server that workers and commands talk to."

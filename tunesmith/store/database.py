@@ -23,6 +23,7 @@ from tunesmith.store.files import Files
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
 from tunesmith.store.queue import Queue
+from tunesmith.store.webhooks import Webhooks
 
 log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ class Store:
         self.queue = Queue(connection)
         self.events = Events(connection)
         self.models = Models(connection)
+        self.webhooks = Webhooks(connection)
 
 
 class Database:

@@ -194,3 +194,42 @@ workers = sa.Table(
     sa.Column("registration", sa.JSON, nullable=False),
     sa.Column("seen_at", UtcTime, nullable=False),
 )
+
+webhook_endpoints = sa.Table(
+    "webhook_endpoints",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("outcomes", sa.JSON, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "organization_id", "seq"),
+)
+
+# A row with an `available_at` is to be sent then, by the server that claims it.
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column(
+        "endpoint_id",
+        sa.Uuid,
+        sa.ForeignKey("webhook_endpoints.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("event_id", sa.Uuid, nullable=False),
+    sa.Column("job_id", sa.Uuid, nullable=False),  # of a test event: of no job
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("available_at", UtcTime),
+    sa.Column("claimed_until", UtcTime),
+    sa.Column("delivered_at", UtcTime),
+    sa.Column("last_attempt_at", UtcTime),
+    sa.Column("last_result", sa.Text),
+    sa.Index(None, "available_at"),
+    sa.Index(None, "endpoint_id", "seq"),
+)

@@ -18,6 +18,7 @@ _LENGTHS = {
     "ftjob-": 24,
     "ftevent-": 24,
     "ftckpt_": 24,
+    "evt_": 24,
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,
