@@ -102,7 +102,8 @@ def _problem_of(url: str, *, allow_private: bool) -> str | None:
     try:
         ip_address(host or "")
     except ValueError:
-        return None if _HOST.fullmatch(host or "") else "it has no valid host name"
+        is_name = _HOST.fullmatch(host or "") and "[" not in parts.netloc
+        return None if is_name else "it has no valid host name"
     if not allow_private and not is_public(host or ""):
         return "its address is not one of the public internet"
     return None

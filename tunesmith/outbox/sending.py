@@ -115,19 +115,19 @@ class Sender:
             return response.status
 
 
-def headers(secret: str, message: Message, now: datetime) -> dict[str, str]:
+def headers(secret: str, message: Message, now: datetime) -> list[tuple[str, str]]:
     """By the Standard Webhooks specification; the signature is over id, time and body."""
     timestamp = str(int(now.timestamp()))
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     signed = b".".join((message.id.encode(), timestamp.encode(), message.body))
     signature = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-    return {
-        "Content-Type": "application/json",
-        "User-Agent": "Tunesmith",
-        "webhook-id": message.id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{signature}",
-    }
+    return [
+        ("Content-Type", "application/json"),
+        ("User-Agent", "Tunesmith"),
+        ("webhook-id", message.id),
+        ("webhook-timestamp", timestamp),
+        ("webhook-signature", f"v1,{signature}"),
+    ]
 
 
 def _missed(text: str) -> Result:

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.jobs import JobStatus
-from tunesmith.domain.webhooks import OUTCOMES
 
 Outcome = Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
+ALL_OUTCOMES: list[Outcome] = [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
 
 
 class Strict(BaseModel):
@@ -53,7 +53,7 @@ class CreateWebhook(Strict):
     """`outcomes`: the ends of a job to be told of; all of them unless some are named."""
 
     url: str
-    outcomes: list[Outcome] = Field(list(OUTCOMES), min_length=1, max_length=len(OUTCOMES))
+    outcomes: list[Outcome] = Field(ALL_OUTCOMES, min_length=1, max_length=len(ALL_OUTCOMES))
 
 
 class Delivery(BaseModel):
