@@ -14,6 +14,7 @@ from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.jobs import JobStatus
 
 MAX_URL_LENGTH = 2048
+NOT_PUBLIC = "not one of the public internet (TUNESMITH_WEBHOOKS_ALLOW_PRIVATE lifts this)"
 SECRET_PREFIX = "whsec_"
 OUTCOMES = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
@@ -105,5 +106,5 @@ def _problem_of(url: str, *, allow_private: bool) -> str | None:
         is_name = _HOST.fullmatch(host or "") and "[" not in parts.netloc
         return None if is_name else "it has no valid host name"
     if not allow_private and not is_public(host or ""):
-        return "its address is not one of the public internet"
+        return f"its address is {NOT_PUBLIC}"
     return None

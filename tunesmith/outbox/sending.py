@@ -13,7 +13,7 @@ import httpcore
 import structlog
 
 from tunesmith.domain.addresses import is_public
-from tunesmith.domain.webhooks import SECRET_PREFIX, Message, WebhookEndpoint
+from tunesmith.domain.webhooks import NOT_PUBLIC, SECRET_PREFIX, Message, WebhookEndpoint
 
 log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ class Sender:
             async with asyncio.timeout(TOTAL_SECONDS):
                 status = await self._post(endpoint, message, now)
         except AddressRefused:
-            return _missed("the host's address is not one of the public internet")
+            return _missed(f"the host's address is {NOT_PUBLIC}")
         except (TimeoutError, httpcore.TimeoutException):
             return _missed("no answer in time")
         except (httpcore.NetworkError, OSError, UnicodeError):

@@ -5,8 +5,15 @@ from tunesmith.domain.addresses import is_public
 
 @pytest.mark.parametrize(
     "address",
-    ["8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.1", "100.63.255.255", "100.128.0.1"]
-    + ["2606:4700:4700::1111", "2a00:1450:4001:81b::200e"],
+    [
+        "8.8.8.8",
+        "172.15.255.255",
+        "172.32.0.1",
+        "100.63.255.255",
+        "100.128.0.1",
+        "2606:4700:4700::1111",
+        "2a00:1450:4001:81b::200e",
+    ],
 )
 def test_addresses_of_the_internet_are_public(address: str) -> None:
     assert is_public(address)
