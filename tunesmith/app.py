@@ -19,7 +19,7 @@ from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation, JsonLimit, RequestIds
-from tunesmith.outbox import webhooks
+from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
@@ -134,12 +134,16 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await housekeeping.grant_grace(foundation)
+        words = wandb_runs.Words(
+            label=openai.integrations.label, figures=openai.integrations.figures
+        )
         sender = Sender(CheckedNetwork(allow_private=settings.webhooks_allow_private))
         tasks = [
             asyncio.create_task(housekeeping.end_silent_leases(foundation)),
             asyncio.create_task(housekeeping.sweep_blobs(foundation)),
             asyncio.create_task(webhooks.deliver(foundation, sender, openai.webhooks.render)),
             asyncio.create_task(webhooks.prune(foundation)),
+            asyncio.create_task(wandb_runs.log_runs(foundation, _wandb(settings), words)),
         ]
         try:
             yield
@@ -150,6 +154,13 @@ def _lifespan(
             foundation.database.close()
 
     return lifespan
+
+
+def _wandb(settings: Settings) -> wandb_runs.Wandb:
+    key = settings.wandb_api_key
+    return wandb_runs.Wandb(
+        api_key=None if key is None else key.get_secret_value(), base_url=settings.wandb_base_url
+    )
 
 
 def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:

@@ -1,14 +1,14 @@
 """Sends what waits for webhooks, and forgets what was sent long ago."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.domain.webhooks import Delivery, JobEnded, Message, WebhookEndpoint
 from tunesmith.http import Foundation
-from tunesmith.outbox.rounds import carrying_on
+from tunesmith.outbox.rounds import Work, carrying_on, keep_busy
 from tunesmith.outbox.sending import Sender
 from tunesmith.services import deliveries
 
@@ -23,23 +23,16 @@ Render = Callable[[JobEnded], Message]
 
 async def deliver(foundation: Foundation, sender: Sender, render: Render) -> None:
     """Runs until cancelled; what is being sent then is sent again after the next start."""
-    sending: set[asyncio.Task[None]] = set()
-    try:
-        while True:
-            with carrying_on("claiming webhook deliveries"):
-                for endpoint, delivery in await _claim(foundation, MAX_AT_ONCE - len(sending)):
-                    one = _deliver_one(foundation, sender, render, endpoint, delivery)
-                    sending.add(asyncio.create_task(one))
-            if sending:
-                _, sending = await asyncio.wait(
-                    sending, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-            else:
-                await asyncio.sleep(LOOK_SECONDS)
-    finally:
-        for task in sending:
-            task.cancel()
-        await asyncio.gather(*sending, return_exceptions=True)
+
+    async def claim(limit: int) -> Sequence[Work]:
+        return [
+            _deliver_one(foundation, sender, render, endpoint, delivery)
+            for endpoint, delivery in await _claim(foundation, limit)
+        ]
+
+    await keep_busy(
+        "delivering webhooks", claim, max_at_once=MAX_AT_ONCE, look_seconds=LOOK_SECONDS
+    )
 
 
 async def prune(foundation: Foundation) -> None:
@@ -58,7 +51,7 @@ async def _claim(
 ) -> tuple[tuple[WebhookEndpoint, Delivery], ...]:
     now = foundation.house.now()
     async with foundation.reading() as store:
-        if limit == 0 or not await run_in_threadpool(store.webhooks.has_due, now):
+        if not await run_in_threadpool(store.webhooks.has_due, now):
             return ()
     async with foundation.writing() as store:
         return await run_in_threadpool(deliveries.claim, store, now, limit)
@@ -71,16 +64,15 @@ async def _deliver_one(
     endpoint: WebhookEndpoint,
     delivery: Delivery,
 ) -> None:
-    with carrying_on("delivering a webhook"):
-        result = await sender.send(endpoint, render(delivery.event), foundation.house.now())
-        settle = deliveries.delivered if result.is_delivered else deliveries.missed
-        now = foundation.house.now()
-        async with foundation.writing() as store:
-            await run_in_threadpool(settle, store, delivery, result.text, now)
-        log.info(
-            "webhook",
-            delivery=str(delivery.id),
-            attempt=delivery.attempts,
-            is_delivered=result.is_delivered,
-            result=result.text,
-        )
+    result = await sender.send(endpoint, render(delivery.event), foundation.house.now())
+    settle = deliveries.delivered if result.is_delivered else deliveries.missed
+    now = foundation.house.now()
+    async with foundation.writing() as store:
+        await run_in_threadpool(settle, store, delivery, result.text, now)
+    log.info(
+        "webhook",
+        delivery=str(delivery.id),
+        attempt=delivery.attempts,
+        is_delivered=result.is_delivered,
+        result=result.text,
+    )

@@ -11,7 +11,7 @@ from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import Checkpoint, Job, JobStatus, NewJob, PinnedFile, Task
 from tunesmith.domain.paging import Page, PageRequest
-from tunesmith.services import deliveries
+from tunesmith.services import deliveries, integrations
 from tunesmith.services.context import Context
 from tunesmith.store.database import Store
 
@@ -57,6 +57,7 @@ def create(ctx: Context, new: NewJob) -> Job:
     )
     ctx.store.jobs.add(job)
     ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    integrations.open_runs(ctx.store, job, now)
     tell(ctx.store, job, EventKind.CREATED, now=now)
     tell(ctx.store, job, EventKind.VALIDATING, now=now)
     return job

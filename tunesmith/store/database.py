@@ -20,6 +20,7 @@ from tunesmith.domain.errors import Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
+from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
 from tunesmith.store.queue import Queue
@@ -43,6 +44,7 @@ class Store:
         self.events = Events(connection)
         self.models = Models(connection)
         self.webhooks = Webhooks(connection)
+        self.integrations = Integrations(connection)
 
 
 class Database:

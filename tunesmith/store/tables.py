@@ -238,3 +238,21 @@ webhook_deliveries = sa.Table(
     sa.Index(None, "available_at"),
     sa.Index(None, "endpoint_id", "seq"),
 )
+
+# One row for each integration of a job; one with an `available_at` has more to be told then.
+integration_runs = sa.Table(
+    "integration_runs",
+    metadata,
+    _sequence(),
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),  # in the job's list of integrations
+    sa.Column("logged_step", sa.Integer, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("misses", sa.Integer, nullable=False),
+    sa.Column("available_at", UtcTime),
+    sa.Column("claimed_until", UtcTime),
+    sa.Column("failing_since", UtcTime),
+    sa.Column("is_warned", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("job_id", "position"),
+    sa.Index(None, "available_at"),
+)

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.openai import chat, completions, files, jobs, models, webhooks
+from tunesmith.dialects.openai import chat, completions, files, integrations, jobs, models, webhooks
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
 from tunesmith.http import Foundation, render_errors_with
@@ -26,4 +26,4 @@ def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: b
     return app
 
 
-__all__ = ["PREFIX", "build", "webhooks"]
+__all__ = ["PREFIX", "build", "integrations", "webhooks"]

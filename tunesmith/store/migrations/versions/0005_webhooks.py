@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries."""
+"""Webhooks and their deliveries; how far integrations have been told."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -76,9 +76,38 @@ def upgrade() -> None:
             ["endpoint_id", "seq"],
             unique=False,
         )
+    op.create_table(
+        "integration_runs",
+        sa.Column(
+            "seq",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("logged_step", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("misses", sa.Integer(), nullable=False),
+        sa.Column("available_at", sa.BigInteger(), nullable=True),
+        sa.Column("claimed_until", sa.BigInteger(), nullable=True),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("is_warned", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_integration_runs_job_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_integration_runs")),
+        sa.UniqueConstraint("job_id", "position", name=op.f("uq_integration_runs_job_id_position")),
+    )
+    with op.batch_alter_table("integration_runs", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_integration_runs_available_at"), ["available_at"], unique=False
+        )
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("integration_runs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_integration_runs_available_at"))
+
+    op.drop_table("integration_runs")
     with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_webhook_deliveries_endpoint_id_seq"))
         batch_op.drop_index(batch_op.f("ix_webhook_deliveries_available_at"))
