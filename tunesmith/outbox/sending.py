@@ -79,6 +79,7 @@ class Sender:
 
     def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
         self._network = network
+        self._ssl_context = httpcore.default_ssl_context()
 
     async def send(self, endpoint: WebhookEndpoint, message: Message, now: datetime) -> Result:
         """Never raises: whatever happens to the attempt is its result."""
@@ -103,7 +104,9 @@ class Sender:
         async with (
             # A pool for one request: an endpoint that others share an address with gets no
             # connection that was opened for them.
-            httpcore.AsyncConnectionPool(network_backend=self._network) as pool,
+            httpcore.AsyncConnectionPool(
+                ssl_context=self._ssl_context, network_backend=self._network
+            ) as pool,
             pool.stream(
                 "POST",
                 endpoint.url,

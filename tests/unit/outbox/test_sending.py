@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import ssl
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -249,6 +250,30 @@ def test_the_host_is_told_by_the_name_in_the_url(
     named = replace(endpoint, url=f"http://hooks.example:{port}/")
     assert send(named, CheckedNetwork(allow_private=True, resolve=resolve)).is_delivered
     assert receiver.received[0].headers["host"] == f"hooks.example:{port}"
+
+
+def test_over_tls_the_name_is_asked_for_and_the_checked_address_called(
+    endpoint: WebhookEndpoint,
+) -> None:
+    """The server has no certificate, so the handshake ends with what it was asked for."""
+    asked: list[str] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async def scene() -> Result:
+        async with await asyncio.start_server(
+            lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context
+        ) as server:
+            port = server.sockets[0].getsockname()[1]
+            named = replace(endpoint, url=f"https://hooks.example:{port}/")
+            sender = Sender(CheckedNetwork(allow_private=True, resolve=resolve))
+            return await sender.send(named, render(EVENT), NOW)
+
+    assert asyncio.run(scene()).text == "could not connect, or the connection broke"
+    assert asked == ["hooks.example"]
 
 
 def test_proxies_of_the_environment_are_not_used(

@@ -250,6 +250,13 @@ def test_a_job_that_asks_twice_has_two_runs(
     assert wandb.runs[second].upserts[0]["displayName"] == "second"
 
 
+def test_a_base_model_with_a_long_name_does_not_cost_the_run(
+    foundation: Foundation, owner: Organization, clock: Clock
+) -> None:
+    made = job(owner, base_model="organization/" + "m" * 100, integrations=(WANTED,))
+    assert {len(tag) <= 64 for tag in openai_words.label(made, WANTED).tags} == {True}
+
+
 def test_without_a_key_a_warning_says_what_to_set_and_no_more_is_tried(
     foundation: Foundation, wandb: WandbServer, running_job: Job, told: Told
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.factories import NOW, Clock, context, organization, queued_job, registration
 from tunesmith.domain.accounts import Organization
+from tunesmith.domain.errors import NotFound
 from tunesmith.domain.jobs import Failure, JobStatus
 from tunesmith.domain.webhooks import Delivery, JobEnded, WebhookEndpoint
 from tunesmith.services import deliveries, jobs, scheduling, webhooks
@@ -185,3 +186,16 @@ def test_what_waits_for_a_deleted_endpoint_goes_with_it(
     webhooks.delete(context(store, house, owner), endpoint.id)
     deliveries.missed(store, claimed, "answered 500", NOW)
     assert not store.webhooks.has_due(NOW + timedelta(days=1))
+
+
+def test_other_organizations_do_not_reach_a_webhook(
+    store: Store, house: House, endpoint: WebhookEndpoint
+) -> None:
+    stranger = organization("stranger")
+    store.accounts.add_organization(stranger)
+    ctx = context(store, house, stranger)
+    assert webhooks.list_(ctx) == ()
+    for reach in (webhooks.delete, webhooks.test, webhooks.list_deliveries):
+        with pytest.raises(NotFound):
+            reach(ctx, endpoint.id)
+    assert store.webhooks.list_deliveries(endpoint.id, 10) == ()

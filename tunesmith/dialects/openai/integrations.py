@@ -7,6 +7,7 @@ from tunesmith.dialects.openai import translate_jobs
 from tunesmith.domain.integrations import RunLabel
 from tunesmith.domain.jobs import Integration, Job
 
+_MAX_TAG_LENGTH = 64  # longer ones are refused, together with the run
 _KNOWN_OTHERWISE = {"step", "total_steps"}
 
 
@@ -16,7 +17,7 @@ def label(job: Job, integration: Integration) -> RunLabel:
     return RunLabel(
         id=job_id,
         name=integration.name or job_id,
-        tags=tuple(dict.fromkeys((*integration.tags, *ours))),
+        tags=tuple(dict.fromkeys((*integration.tags, *(tag[:_MAX_TAG_LENGTH] for tag in ours)))),
     )
 
 
