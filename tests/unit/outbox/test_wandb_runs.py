@@ -57,7 +57,7 @@ def add_job(foundation: Foundation, owner: Organization, clock: Clock, *wanted: 
 def add_steps(foundation: Foundation, made: Job, *steps: int) -> None:
     with foundation.database.write() as store:
         for step in steps:
-            figures = asdict(metrics(step, train_loss=1 / step, validation_loss=float("inf")))
+            figures = asdict(metrics(step, train_loss=1 / step))
             store.events.add(
                 Event(
                     id=uuid4(),
@@ -255,6 +255,11 @@ def test_a_base_model_with_a_long_name_does_not_cost_the_run(
 ) -> None:
     made = job(owner, base_model="organization/" + "m" * 100, integrations=(WANTED,))
     assert {len(tag) <= 64 for tag in openai_words.label(made, WANTED).tags} == {True}
+
+
+def test_what_is_not_a_number_is_not_logged() -> None:
+    figures = openai_words.figures({"train_loss": float("nan"), "validation_loss": 0.5})
+    assert figures == {"valid_loss": 0.5}
 
 
 def test_without_a_key_a_warning_says_what_to_set_and_no_more_is_tried(
