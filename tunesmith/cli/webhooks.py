@@ -44,6 +44,22 @@ def list_webhooks(data_dir: DataDir = None) -> None:
     Console().print(table)
 
 
+@app.command("deliveries")
+def list_deliveries(webhook_id: str, data_dir: DataDir = None) -> None:
+    """Show what became of the newest hundred events for a webhook."""
+    table = Table("event of", "job", "status", "attempts", "latest result", "next attempt")
+    for item in ask(data_dir, "GET", f"/webhooks/{webhook_id}/deliveries"):
+        table.add_row(
+            item["created_at"],
+            f"{item['job_id']} {item['outcome']}",
+            item["status"],
+            str(item["attempts"]),
+            item["result"] or "",
+            item["next_attempt_at"] or "",
+        )
+    Console().print(table)
+
+
 @app.command("delete")
 def delete_webhook(webhook_id: str, data_dir: DataDir = None) -> None:
     """Tell it nothing more, not even what is waiting."""

@@ -5,9 +5,11 @@ import base64
 import hashlib
 import hmac
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import httpcore
 import structlog
@@ -79,7 +81,6 @@ class Sender:
 
     def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
         self._network = network
-        self._ssl_context = httpcore.default_ssl_context()
 
     async def send(self, endpoint: WebhookEndpoint, message: Message, now: datetime) -> Result:
         """Never raises: whatever happens to the attempt is its result."""
@@ -104,9 +105,7 @@ class Sender:
         async with (
             # A pool for one request: an endpoint that others share an address with gets no
             # connection that was opened for them.
-            httpcore.AsyncConnectionPool(
-                ssl_context=self._ssl_context, network_backend=self._network
-            ) as pool,
+            httpcore.AsyncConnectionPool(ssl_context=_tls(), network_backend=self._network) as pool,
             pool.stream(
                 "POST",
                 endpoint.url,
@@ -116,6 +115,12 @@ class Sender:
             ) as response,
         ):
             return response.status
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the certificates takes a tenth of a second."""
+    return httpcore.default_ssl_context()
 
 
 def headers(secret: str, message: Message, now: datetime) -> list[tuple[str, str]]:

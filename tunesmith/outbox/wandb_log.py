@@ -40,7 +40,8 @@ def main() -> None:
         settings=settings,
     )
     for step, figures in batch["steps"]:
-        run.log(figures, step=step)  # passed over where the run has this step already
+        if step >= run.starting_step:  # the run has the others from a batch that was cut off
+            run.log(figures, step=step)
     run.finish(exit_code=batch["exit_code"] or 0)
 
 

@@ -57,6 +57,13 @@ def test_a_test_that_is_refused_says_with_what(run: Run, data_dir: Path) -> None
         assert tested.exit_code == 1
         assert "waiting, attempts: 1, answered 503" in tested.stderr
         assert "answered 503" in run("webhooks", "list").stdout
+        (line,) = [
+            line
+            for line in run("webhooks", "deliveries", webhook_id).stdout.splitlines()
+            if "answered 503" in line
+        ]
+        assert "succeeded" in line
+        assert "waiting" in line
 
 
 def test_this_machine_is_called_by_no_name_unless_the_operator_allows_it(

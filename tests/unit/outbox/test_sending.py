@@ -106,7 +106,7 @@ def test_a_receiver_that_dribbles_its_answer_is_left(
     receiver.answer = dribble
     started = time.monotonic()
     assert send(endpoint) == Result(is_delivered=False, text="no answer in time")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_headers_without_end_are_not_read_to_the_end(
@@ -120,7 +120,7 @@ def test_headers_without_end_are_not_read_to_the_end(
     receiver.answer = endless
     started = time.monotonic()
     assert send(endpoint) == Result(is_delivered=False, text="the answer was not HTTP")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_a_body_without_end_is_not_read(endpoint: WebhookEndpoint, receiver: Receiver) -> None:
