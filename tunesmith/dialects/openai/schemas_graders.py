@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -143,7 +143,7 @@ class Message(_Part):
     role: Literal["user", "assistant", "system", "developer"]
     content: Annotated[
         str | Content | list[str | Content],
-        PlainValidator(_read_content, json_schema_input_type=str | Content | list[str | Content]),
+        BeforeValidator(_read_content),
     ]
     type: Literal["message"] = "message"
 
@@ -219,7 +219,7 @@ _ALONE: dict[str, type[_Part]] = {
 _INSIDE: dict[str, type[_Part]] = {**_ALONE, "label_model": LabelModelGrader}
 _InsideGrader = Annotated[
     SingleGrader,
-    PlainValidator(lambda value: _read_one(value, _INSIDE), json_schema_input_type=SingleGrader),
+    BeforeValidator(lambda value: _read_one(value, _INSIDE)),
 ]
 _InsideGraders = TypeAdapter(
     Annotated[dict[Name, _InsideGrader], Field(min_length=1, max_length=MAX_GRADERS)]
@@ -238,9 +238,7 @@ class MultiGrader(_Part):
     name: Name
     graders: Annotated[
         SingleGrader | dict[str, SingleGrader],
-        PlainValidator(
-            _read_graders, json_schema_input_type=SingleGrader | dict[str, SingleGrader]
-        ),
+        BeforeValidator(_read_graders),
     ]
     calculate_output: str = Field(max_length=MAX_FORMULA_LENGTH)
 
@@ -263,9 +261,7 @@ Grader: TypeAlias = (
     StringCheckGrader | TextSimilarityGrader | ScoreModelGrader | PythonGrader | MultiGrader
 )
 _KINDS: dict[str, type[_Part]] = {**_ALONE, "multi": MultiGrader}
-AnyGrader = Annotated[
-    Grader, PlainValidator(lambda value: _read_one(value, _KINDS), json_schema_input_type=Grader)
-]
+AnyGrader = Annotated[Grader, BeforeValidator(lambda value: _read_one(value, _KINDS))]
 
 
 class ValidateGrader(Request):
