@@ -114,10 +114,9 @@ class Server:
         self._offer_base()
         self._serve(app)
 
-    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES) -> Caller:
-        organization = Organization(
-            id=uuid4(), name="Acme", slug=f"acme-{uuid4().hex[:6]}", created_at=now()
-        )
+    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES, slug: str | None = None) -> Caller:
+        slug = slug or f"acme-{uuid4().hex[:6]}"
+        organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
         key = Key(
             id=uuid4(),

@@ -22,6 +22,7 @@ from tunesmith.store.events import Events
 from tunesmith.store.files import Files
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
+from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class Store:
         self.queue = Queue(connection)
         self.events = Events(connection)
         self.models = Models(connection)
+        self.permissions = Permissions(connection)
 
 
 class Database:

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.openai import chat, completions, files, graders, jobs, models
+from tunesmith.dialects.openai import chat, completions, files, graders, jobs, models, permissions
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
 from tunesmith.http import Foundation, render_errors_with
@@ -21,6 +21,6 @@ def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: b
     app.state.results_as_base64 = results_as_base64
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
-    for module in (files, jobs, graders, models, chat, completions):
+    for module in (files, jobs, permissions, graders, models, chat, completions):
         app.include_router(module.router)
     return app

@@ -18,11 +18,18 @@ _LENGTHS = {
     "ftjob-": 24,
     "ftevent-": 24,
     "ftckpt_": 24,
+    "cp_": 24,
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,
 }
-_PREFIXES = {"file": "file-", "job": "ftjob-", "event": "ftevent-", "checkpoint": "ftckpt_"}
+_PREFIXES = {
+    "file": "file-",
+    "job": "ftjob-",
+    "event": "ftevent-",
+    "checkpoint": "ftckpt_",
+    "permission": "cp_",
+}
 _SHORT_ID = re.compile(r"ft:.*:([A-Za-z0-9]{8})(?::ckpt-step-\d+)?", re.DOTALL)
 
 _PURPOSES = {
