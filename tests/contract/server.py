@@ -26,6 +26,7 @@ from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.http import Foundation, JsonLimit, RequestIds
 from tunesmith.services.context import House
+from tunesmith.services.limits import Limiter
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
@@ -96,7 +97,7 @@ class Caller:
 class Server:
     """Runs until `close`. Tests share it, each with an organization of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limiter: Limiter | None = None) -> None:
         self.sampler = ScriptedSampler()
         self.database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
         self.database.upgrade()
@@ -105,7 +106,10 @@ class Server:
         self.house = House(blobs=self.blobs, sampler=self.sampler, now=now)
         foundation = Foundation(database=self.database, house=self.house)
         self.openai_app = openai.build(
-            foundation, max_upload_bytes=MAX_UPLOAD_BYTES, results_as_base64=True
+            foundation,
+            max_upload_bytes=MAX_UPLOAD_BYTES,
+            results_as_base64=True,
+            limiter=limiter,
         )
         app = FastAPI(openapi_url=None)
         app.mount(openai.PREFIX, self.openai_app)

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.contract.openai.support import refused, trained_job
+from tests.contract.openai.support import refused, trained_job, upload
 from tests.contract.server import BASE, Caller, ScriptedSampler, Server
 from tests.contract.worker import Worker
 from tunesmith.domain.accounts import Key, Scope, digest_of, new_secret
@@ -179,6 +179,8 @@ def test_a_permitted_organization_may_ask_and_nothing_else(
     assert name not in {model.id for model in theirs.models.list()}
     with refused(404):
         theirs.models.delete(name)
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)):
+        theirs.fine_tuning.jobs.create(model=name, training_file=upload(theirs).id)
     with refused(404):
         theirs.get(f"/models/{name}/files", cast_to=httpx.Response)
     permissions.delete(given.id, fine_tuned_model_checkpoint=name)

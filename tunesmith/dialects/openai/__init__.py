@@ -1,16 +1,24 @@
 """The OpenAI API: files, fine-tuning jobs, models and answers, for OpenAI's own clients."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from tunesmith.dialects.openai import chat, completions, files, graders, jobs, models, permissions
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
+from tunesmith.dialects.openai.limits import within_limits
 from tunesmith.http import Foundation, render_errors_with
+from tunesmith.services.limits import Limiter
 
 PREFIX = "/v1"
 
 
-def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: bool) -> FastAPI:
+def build(
+    foundation: Foundation,
+    *,
+    max_upload_bytes: int,
+    results_as_base64: bool,
+    limiter: Limiter | None = None,
+) -> FastAPI:
     app = FastAPI(
         title="Tunesmith, OpenAI dialect",
         description="Fine-tuning and answers, as OpenAI's clients know them.",
@@ -19,8 +27,11 @@ def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: b
     app.state.foundation = foundation
     app.state.max_upload_bytes = max_upload_bytes
     app.state.results_as_base64 = results_as_base64
+    app.state.limiter = limiter or Limiter({})
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
-    for module in (files, jobs, permissions, graders, models, chat, completions):
+    for module in (files, jobs, permissions, graders, models):
         app.include_router(module.router)
+    for module in (chat, completions):
+        app.include_router(module.router, dependencies=[Depends(within_limits)])
     return app
