@@ -14,11 +14,15 @@ from tunesmith.dialects.openai import (
     chat,
     completions,
     files,
+    graders,
     jobs,
     models,
+    permissions,
     schemas,
     schemas_chat,
+    schemas_graders,
     schemas_jobs,
+    schemas_permissions,
 )
 from tunesmith.domain import errors
 from tunesmith.http import status_of
@@ -96,7 +100,7 @@ def openai_page() -> str:
         "| Request | Path |",
         "|---|---|",
     ]
-    for module in (files, jobs, models, chat, completions):
+    for module in (files, jobs, permissions, graders, models, chat, completions):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 methods = " ".join(sorted(route.methods or ()))
@@ -130,7 +134,8 @@ PAGES = {
 
 def _request_schemas() -> list[type[schemas.Request]]:
     """The bodies that clients send, and their parts, in the order in which they are defined."""
-    found = (*vars(schemas_jobs).values(), *vars(schemas_chat).values())
+    modules = (schemas_jobs, schemas_permissions, schemas_graders, schemas_chat)
+    found = [kind for module in modules for kind in vars(module).values()]
     return [
         kind
         for kind in found

@@ -115,7 +115,7 @@ def break_database(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         ("/v9/models", 404),
         ("/admin/v1/keys", 401),
         ("/admin/v1/nothing", 404),
-        ("/worker/v1/nothing", 404),
+        ("/fleet/v1/nothing", 404),
         ("/v1/models", 401),
         ("/v1/nothing", 404),
     ],

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 50
@@ -44,6 +45,7 @@ class Formula:
         return float(result)
 
 
+@lru_cache(maxsize=256)
 def parse(text: str) -> Formula:
     """Numbers, names, `+ - * / ^`, parentheses and functions; raises `FormulaError`.
 

@@ -1,14 +1,14 @@
 """Graders: what turns a model's sample into a reward."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from tunesmith.domain import formulas
-from tunesmith.domain.formulas import Formula, FormulaError
+from tunesmith.domain.formulas import FormulaError
 
 MAX_GRADERS = 20  # in a `Multi`
 
@@ -92,23 +92,21 @@ SingleGrader: TypeAlias = StringCheck | TextSimilarity | ScoreModel | LabelModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Multi:
-    """A formula over the rewards of other graders, which it knows by their keys."""
+    """A formula (`formulas.parse`) over the rewards of other graders, by their keys."""
 
     name: str
     graders: Mapping[str, SingleGrader]
-    formula: Formula
+    formula: str
 
 
 Grader: TypeAlias = SingleGrader | Multi
 
 
-def formula_over(text: str, names: frozenset[str]) -> Formula:
+def check_formula(text: str, names: Iterable[str]) -> None:
     """Raises `FormulaError` where it cannot be read or speaks of graders that are not there."""
-    formula = formulas.parse(text)
-    unknown = sorted(formula.names - names)
+    unknown = sorted(formulas.parse(text).names.difference(names))
     if unknown:
         raise FormulaError(f"there is no grader {unknown[0]!r}")
-    return formula
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.domain.errors import InvalidRequest
-from tunesmith.domain.formulas import FormulaError
+from tunesmith.domain.formulas import FormulaError, parse
 from tunesmith.domain.graders import (
     Comparison,
     Grade,
@@ -44,7 +44,7 @@ def grade(grader: Grader, sample: Sample, item: Mapping[str, Any]) -> Grade:
             for key, part in grader.graders.items():
                 scores[key], found = _score_or_zero(part, namespaces)
                 errors |= found
-            reward = 0.0 if errors else grader.formula.value(scores)
+            reward = 0.0 if errors else parse(grader.formula).value(scores)
         else:
             reward, errors = _score_or_zero(grader, namespaces)
     except FormulaError:
@@ -68,8 +68,8 @@ def _score(grader: SingleGrader, namespaces: Namespaces) -> float:
             return float(_holds(grader.comparison, text, reference))
         case TextSimilarity():
             text, reference = _filled(grader, namespaces)
-            _check_length(text, "input")
-            _check_length(reference, "reference")
+            _check_length(text, f"the input of {grader.name!r}")
+            _check_length(reference, f"the reference of {grader.name!r}")
             return similarity.similarity(grader.metric, text, reference)
     raise InvalidRequest(f"{type(grader).__name__} graders are not available yet.", param="grader")
 
@@ -84,12 +84,12 @@ def _filled(grader: StringCheck | TextSimilarity, namespaces: Namespaces) -> tup
         raise _Ungradable(GradingError.VARIABLE) from error
 
 
-def _check_length(text: str, side: str) -> None:
+def _check_length(text: str, whose: str) -> None:
     if len(text) > similarity.MAX_LENGTH:
         raise InvalidRequest(
             f"Texts are compared up to {similarity.MAX_LENGTH:,} characters; "
-            f"the {side} has {len(text):,}.",
-            param=f"grader.{side}",
+            f"{whose} has {len(text):,}.",
+            param="grader",
         )
 
 

@@ -17,7 +17,7 @@ from rapidfuzz.distance import LCSseq
 from tunesmith.domain.graders import Similarity
 
 MAX_LENGTH = 50_000  # characters of either text; keeps every metric below a second
-MAX_PARTIAL_LENGTH = 4_000  # the fuzzy match of parts takes the third power of the length
+MAX_PARTIAL_LENGTH = 2_000  # the fuzzy match of parts takes the third power of the length
 MAX_ORDER = 4
 
 _WORD = re.compile(r"[^\W_]+")

@@ -284,7 +284,8 @@ def test_texts_that_are_too_long_are_refused(client: openai.OpenAI) -> None:
             model_sample="x" * 50_001,
             item={"answer": ""},
         )
-    assert caught.value.param == "grader.input"
+    assert caught.value.param == "grader"
+    assert "the input of 'close' has 50,001" in caught.value.message
     with pytest.raises(openai.BadRequestError) as caught:
         client.fine_tuning.alpha.graders.run(grader=EXACT, model_sample="x" * 1_000_001)  # type: ignore[arg-type]
     assert caught.value.param == "model_sample"
@@ -315,7 +316,7 @@ def test_odd_items_and_samples_are_graded(http: httpx.Client) -> None:
         b' "model_sample": "\\u0000", "item": {"\\ud800": ["\\udfff\\u0000", NaN, 1e999]}}'
     )
     answer = http.post("/fine_tuning/alpha/graders/run", content=body)
-    assert answer.status_code in (200, 400), answer.text
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_key_needs_the_right_to_make_jobs(server: Server, anyone: openai.OpenAI) -> None:

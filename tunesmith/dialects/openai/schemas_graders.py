@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain.formulas import MAX_LENGTH as MAX_FORMULA_LENGTH
-from tunesmith.domain.graders import MAX_GRADERS, formula_over
+from tunesmith.domain.graders import MAX_GRADERS, check_formula
 from tunesmith.domain.templates import MAX_LENGTH
 
 MAX_NAME_LENGTH = 200
@@ -251,7 +251,7 @@ class MultiGrader(_Part):
     @model_validator(mode="after")
     def _can_be_calculated(self) -> "MultiGrader":
         try:
-            formula_over(self.calculate_output, frozenset(self.graders_by_name))
+            check_formula(self.calculate_output, self.graders_by_name)
         except ValueError as error:
             raise _wrong("calculate_output", str(error), self.calculate_output) from error
         return self

@@ -17,7 +17,6 @@ from tunesmith.domain.graders import (
     SingleGrader,
     StringCheck,
     TextSimilarity,
-    formula_over,
 )
 
 _COMPARISONS = {
@@ -32,8 +31,7 @@ def grader(wire: schemas.Grader) -> Grader:
     if not isinstance(wire, schemas.MultiGrader):
         return _single(wire)
     parts = {name: _single(part) for name, part in wire.graders_by_name.items()}
-    formula = formula_over(wire.calculate_output, frozenset(parts))
-    return Multi(name=wire.name, graders=parts, formula=formula)
+    return Multi(name=wire.name, graders=parts, formula=wire.calculate_output)
 
 
 def runnable(wire: schemas.Grader) -> Grader:
