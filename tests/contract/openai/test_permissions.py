@@ -189,6 +189,25 @@ def test_a_permitted_organization_may_ask_and_nothing_else(
     assert client.models.retrieve(name).id == name
 
 
+def test_a_permission_is_for_one_model_and_one_organization(
+    client: openai.OpenAI,
+    admin: openai.OpenAI,
+    anyone: openai.OpenAI,
+    server: Server,
+    worker: Worker,
+    name: str,
+) -> None:
+    guest, nobody = server.new_caller(), server.new_caller()
+    other = trained_job(client, worker).fine_tuned_model or ""
+    permissions = admin.fine_tuning.checkpoints.permissions
+    permissions.create(name, project_ids=[guest.organization.slug])
+    assert anyone.with_options(api_key=guest.secret).models.retrieve(name).id == name
+    with refused(404):
+        anyone.with_options(api_key=guest.secret).models.retrieve(other)
+    with refused(404):
+        anyone.with_options(api_key=nobody.secret).models.retrieve(name)
+
+
 def test_whoever_takes_a_permitted_name_later_gets_nothing(
     admin: openai.OpenAI, anyone: openai.OpenAI, server: Server, name: str
 ) -> None:
