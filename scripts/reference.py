@@ -14,11 +14,15 @@ from tunesmith.dialects.openai import (
     chat,
     completions,
     files,
+    graders,
     jobs,
     models,
+    permissions,
     schemas,
     schemas_chat,
+    schemas_graders,
     schemas_jobs,
+    schemas_permissions,
     schemas_uploads,
     uploads,
 )
@@ -98,7 +102,7 @@ def openai_page() -> str:
         "| Request | Path |",
         "|---|---|",
     ]
-    for module in (files, uploads, jobs, models, chat, completions):
+    for module in (files, uploads, jobs, permissions, graders, models, chat, completions):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 methods = " ".join(sorted(route.methods or ()))
@@ -132,8 +136,8 @@ PAGES = {
 
 def _request_schemas() -> list[type[schemas.Request]]:
     """The bodies that clients send, and their parts, in the order in which they are defined."""
-    modules = (schemas_uploads, schemas_jobs, schemas_chat)
-    found = [value for module in modules for value in vars(module).values()]
+    modules = (schemas_uploads, schemas_jobs, schemas_permissions, schemas_graders, schemas_chat)
+    found = [kind for module in modules for kind in vars(module).values()]
     return [
         kind
         for kind in found

@@ -23,6 +23,7 @@ from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
+from tunesmith.services.limits import Limiter, Unit
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database, Store
@@ -62,6 +63,7 @@ def build(settings: Settings) -> Application:
         max_upload_bytes=settings.max_upload_bytes,
         max_multipart_upload_bytes=settings.max_multipart_upload_bytes,
         results_as_base64=settings.results_as_base64,
+        limiter=_limiter(settings),
     )
     app.mount(openai.PREFIX, openai_app)
     app.mount(
@@ -73,6 +75,14 @@ def build(settings: Settings) -> Application:
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)
     return Application(asgi=app, first_key=first_key)
+
+
+def _limiter(settings: Settings) -> Limiter:
+    per_minute = {
+        Unit.REQUESTS: settings.requests_per_minute,
+        Unit.TOKENS: settings.tokens_per_minute,
+    }
+    return Limiter({unit: limit for unit, limit in per_minute.items() if limit is not None})
 
 
 def _database_url(settings: Settings) -> str:

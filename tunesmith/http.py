@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 _IS_STREAM = "tunesmith.is_stream"
+_FOUNDATION = "tunesmith.foundation"
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
@@ -33,6 +34,7 @@ _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.QuotaExceeded: 429,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
 
@@ -97,8 +99,13 @@ async def _in_threads(transaction: Callable[[], Any]) -> AsyncIterator[Store]:
 
 
 def foundation_of(request: Request) -> Foundation:
-    foundation: Foundation = request.app.state.foundation
+    foundation: Foundation = request.scope.get(_FOUNDATION) or request.app.state.foundation
     return foundation
+
+
+def use_foundation(request: Request, foundation: Foundation) -> None:
+    """Give this request another one than its app has."""
+    request.scope[_FOUNDATION] = foundation
 
 
 def context_dependency(

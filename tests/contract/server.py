@@ -26,6 +26,7 @@ from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.http import Foundation, JsonLimit, RequestIds
 from tunesmith.services.context import House
+from tunesmith.services.limits import Limiter
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
@@ -97,7 +98,7 @@ class Caller:
 class Server:
     """Runs until `close`. Tests share it, each with an organization of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limiter: Limiter | None = None) -> None:
         self.sampler = ScriptedSampler()
         self.database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
         self.database.upgrade()
@@ -111,6 +112,7 @@ class Server:
             max_upload_bytes=MAX_UPLOAD_BYTES,
             max_multipart_upload_bytes=MAX_MULTIPART_UPLOAD_BYTES,
             results_as_base64=True,
+            limiter=limiter,
         )
         app = FastAPI(openapi_url=None)
         app.mount(openai.PREFIX, self.openai_app)
@@ -119,10 +121,9 @@ class Server:
         self._offer_base()
         self._serve(app)
 
-    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES) -> Caller:
-        organization = Organization(
-            id=uuid4(), name="Acme", slug=f"acme-{uuid4().hex[:6]}", created_at=now()
-        )
+    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES, slug: str | None = None) -> Caller:
+        slug = slug or f"acme-{uuid4().hex[:6]}"
+        organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
         key = Key(
             id=uuid4(),

@@ -23,6 +23,7 @@ from tunesmith.store.files import Files
 from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
+from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
 from tunesmith.store.uploads import Uploads
 from tunesmith.store.webhooks import Webhooks
@@ -47,6 +48,7 @@ class Store:
         self.models = Models(connection)
         self.webhooks = Webhooks(connection)
         self.integrations = Integrations(connection)
+        self.permissions = Permissions(connection)
 
 
 class Database:

@@ -18,7 +18,7 @@ from tunesmith.domain.jobs import NewJob
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
 from tunesmith.domain.uploads import Completion, NewUpload, Upload
-from tunesmith.services import accounts, files, inference, jobs, models, uploads
+from tunesmith.services import accounts, files, inference, jobs, models, permissions, uploads
 from tunesmith.services.context import Context, House
 from tunesmith.services.inference import Sampling
 from tunesmith.services.uploads import Assembly
@@ -120,9 +120,24 @@ NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
     ),
     uploads.cancel: (Scope.FILES_WRITE, lambda ctx: uploads.cancel(ctx, SOME_ID)),
     models.file_of: (Scope.JOBS_READ, lambda ctx: models.file_of(ctx, tuned_model(ctx), "a")),
+    permissions.grant: (Scope.ADMIN, lambda ctx: permissions.grant(ctx, tuned_model(ctx), [])),
+    permissions.list_: (
+        Scope.ADMIN,
+        lambda ctx: permissions.list_(ctx, tuned_model(ctx), None, PAGE),
+    ),
+    permissions.revoke: (
+        Scope.ADMIN,
+        lambda ctx: permissions.revoke(ctx, tuned_model(ctx), SOME_ID),
+    ),
 }
 # The names of models: every caller of a dialect needs them, to ask or to tune.
-OPEN_TO_EVERY_KEY = {models.find_base, models.list_bases, models.find_tuned, models.list_tuned}
+OPEN_TO_EVERY_KEY = {
+    models.find_base,
+    models.list_bases,
+    models.find_tuned,
+    models.find_usable,
+    models.list_tuned,
+}
 
 
 def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
@@ -136,9 +151,8 @@ def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
 
 
 def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
-    known = set().union(
-        *map(functions_with_a_caller, (accounts, files, inference, jobs, models, uploads))
-    )
+    services = (accounts, files, inference, jobs, models, permissions, uploads)
+    known = set().union(*map(functions_with_a_caller, services))
     assert known == set(NEEDED) | OPEN_TO_EVERY_KEY
 
 

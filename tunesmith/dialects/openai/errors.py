@@ -1,5 +1,6 @@
 """TunesmithError -> the envelope, in the words that the original's clients look for."""
 
+import math
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,6 +12,7 @@ from tunesmith.domain.assignments import SampleOutput
 from tunesmith.domain.jobs import JobStatus
 
 RETRY_AFTER_SECONDS = 5
+MAX_RETRY_AFTER_SECONDS = 60  # what is longer, clients read in different ways
 MAX_MESSAGE_LENGTH = 2000
 
 # The house's slugs that have no counterpart in the original, which says null there.
@@ -34,12 +36,22 @@ def render(request: Request, error: errors.TunesmithError, status: int) -> Respo
         error = errors.NotFound(translate.kind_of_id(sent), sent, param="after")
     if isinstance(error, errors.WrongState):
         status = 400  # clients try a 409 again
-    headers = {}
+    return JSONResponse(body(error, status), status_code=status, headers=_retry(error, status))
+
+
+def _retry(error: errors.TunesmithError, status: int) -> dict[str, str]:
+    """Whether and when to try again: clients do it unasked after 408, 409, 429 and from 500 up."""
+    if isinstance(error, errors.RateLimited):
+        seconds = min(error.retry_after_seconds, MAX_RETRY_AFTER_SECONDS)
+        return {
+            "retry-after": str(max(1, math.ceil(seconds))),
+            "retry-after-ms": str(math.ceil(seconds * 1000)),
+        }
     if status == 503:
-        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    if status == 409:
-        headers["x-should-retry"] = "false"
-    return JSONResponse(body(error, status), status_code=status, headers=headers)
+        return {"retry-after": str(RETRY_AFTER_SECONDS)}
+    if status == 409 or isinstance(error, errors.QuotaExceeded):
+        return {"x-should-retry": "false"}
+    return {}
 
 
 def body(error: errors.TunesmithError, status: int) -> dict[str, Any]:
@@ -70,6 +82,8 @@ def of_failed_answer(output: SampleOutput, param: str) -> errors.TunesmithError:
 def _type(error: errors.TunesmithError, status: int) -> str:
     if isinstance(error, errors.QuotaExceeded):
         return "insufficient_quota"
+    if isinstance(error, errors.RateLimited):
+        return error.unit
     return "server_error" if status >= 500 else "invalid_request_error"
 
 

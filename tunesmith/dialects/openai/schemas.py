@@ -86,7 +86,7 @@ class FileList(BaseModel):
 
 class Deleted(BaseModel):
     id: str
-    object: Literal["file", "model"]
+    object: Literal["file", "model", "checkpoint.permission"]
     deleted: Literal[True] = True
 
 

@@ -24,6 +24,7 @@ _LENGTHS = {
     "upload_": 24,
     "part_": 24,
     "evt_": 24,
+    "cp_": 24,
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,
@@ -35,6 +36,7 @@ _PREFIXES = {
     "checkpoint": "ftckpt_",
     "upload": "upload_",
     "part": "part_",
+    "permission": "cp_",
 }
 _SHORT_ID = re.compile(r"ft:.*:([A-Za-z0-9]{8})(?::ckpt-step-\d+)?", re.DOTALL)
 
