@@ -43,6 +43,7 @@ def create(ctx: Context, new: NewJob) -> Job:
         seed=secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
         suffix=new.suffix,
         metadata=new.metadata,
+        integrations=new.integrations,
         status=JobStatus.VALIDATING,
         attempt=0,
         created_at=now,

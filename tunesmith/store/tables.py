@@ -120,6 +120,11 @@ jobs = sa.Table(
     sa.Column("failure", sa.JSON),
     sa.Column("tuned_model_short_id", sa.Text),
     sa.Column("results_file_id", sa.Uuid),
+    sa.Column("method", sa.Text, nullable=False, server_default="supervised"),
+    sa.Column("initial_model", sa.JSON),
+    sa.Column("integrations", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("is_pause_wanted", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("request_digest", sa.Text),
     sa.Index(None, "organization_id", "seq"),
 )
 
