@@ -107,14 +107,14 @@ def test_an_attempt_that_is_refused_is_stale(client: FakeClient) -> None:
 def test_a_renewal_that_is_refused_makes_the_attempt_stale(
     client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporter_module, "RENEW_SECONDS", 0.005)
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 0.005)
     client.trouble = StaleAttempt("Attempt 1 is over.")
     reporter = report_to(client)
     wait_until(lambda: reporter.is_stale)
 
 
 def test_renewals_are_no_news(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporter_module, "RENEW_SECONDS", 0.005)
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 0.005)
     reporter = report_to(client)
     assert client.has_heard.wait(PATIENCE_SECONDS)
     reporter.close(STAYING)

@@ -31,6 +31,7 @@ class Request(BaseModel):
             body = _read_json(body)
         if not isinstance(body, dict):
             raise InvalidRequest("The body must be a JSON object.")
+        _refuse_nul(body)
         return {name: value for name, value in body.items() if cls._is_heeded(name, value)}
 
     @classmethod
@@ -51,6 +52,20 @@ def _read_json(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
+
+
+def _refuse_nul(body: dict[str, Any]) -> None:
+    """PostgreSQL cannot store it, and nobody means it."""
+    waiting: list[tuple[str, Any]] = [("", name) for name in body] + list(body.items())
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str) and "\0" in value:
+            message = f"{name or 'The body'}: NUL characters are not accepted."
+            raise InvalidRequest(message, param=name or None)
+        if isinstance(value, list):
+            waiting.extend((name, item) for item in value)
+        elif isinstance(value, dict):
+            waiting.extend((name, item) for pair in value.items() for item in pair)
 
 
 class File(BaseModel):
