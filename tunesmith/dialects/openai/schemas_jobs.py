@@ -111,7 +111,7 @@ class Method(BaseModel):
         if not isinstance(body, dict):
             return body
         kind = body.get("type")
-        counts = {name: body[name] for name in ("type", kind) if name in body}
+        counts = {name: value for name, value in body.items() if name in ("type", kind)}
         if kind == "reinforcement":
             counts.setdefault("reinforcement", {})  # which has to have a grader
         return counts
