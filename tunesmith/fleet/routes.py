@@ -18,6 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.assignments import (
     Assignment,
+    Receipt,
     Registration,
     ReportBatch,
     SampleCancel,
@@ -98,9 +99,9 @@ def lease(
     return scheduling.lease(ctx.store, registration, ctx.now(), task)
 
 
-@router.post("/jobs/{job_id}/attempts/{attempt}/reports", status_code=204)
-def report(job_id: UUID, attempt: int, batch: ReportBatch, ctx: InWorker) -> None:
-    leases.record(ctx.store, ctx.house.blobs, job_id, attempt, batch, ctx.now())
+@router.post("/jobs/{job_id}/attempts/{attempt}/reports")
+def report(job_id: UUID, attempt: int, batch: ReportBatch, ctx: InWorker) -> Receipt:
+    return leases.record(ctx.store, ctx.house.blobs, job_id, attempt, batch, ctx.now())
 
 
 @router.get("/blobs/{sha256}")

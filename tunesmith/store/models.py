@@ -41,6 +41,8 @@ class Models:
         self._connection.execute(sa.insert(base_model_names), names)
 
     def find_base(self, name_or_alias: str) -> BaseModel | None:
+        if "\0" in name_or_alias:  # which PostgreSQL cannot even be asked for
+            return None
         query = (
             sa.select(base_models.c.entry)
             .join(base_model_names, base_model_names.c.base_model == base_models.c.name)

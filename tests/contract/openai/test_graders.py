@@ -299,6 +299,10 @@ def test_texts_that_are_too_long_are_refused(client: openai.OpenAI) -> None:
         b'{"grader": {"type": "score_model", "name": "x", "model": "x", "range": [NaN, Infinity],'
         b' "input": [{"role": "user", "content": "\\udfff"}]}, "model_sample": "x"}',
         b'{"grader": {"type": "text_similarity"}, "model_sample": 1e999, "item": []}',
+        b'{"grader": {"type": "string_check", "name": "x", "input": "", "reference": "",'
+        b' "operation": "eq"}, "model_sample": "\\u0000"}',
+        b'{"grader": {"type": "string_check", "name": "x", "input": "", "reference": "",'
+        b' "operation": "eq"}, "model_sample": "x", "item": {"\\ud800": 1}}',
         b'{"grader": ' + b"[" * 5000 + b"]" * 5000 + b', "model_sample": "x"}',
         b'{"grader": ' + b'{"graders":' * 5000 + b"1" + b"}" * 5000 + b', "model_sample": "x"}',
     ],
@@ -311,9 +315,9 @@ def test_bad_input_is_refused(http: httpx.Client, path: str, body: bytes) -> Non
 
 def test_odd_items_and_samples_are_graded(http: httpx.Client) -> None:
     body = (
-        b'{"grader": {"type": "text_similarity", "name": "x\\u0000", "input": "{{ item }}",'
+        b'{"grader": {"type": "text_similarity", "name": "x", "input": "{{ item }}",'
         b' "reference": "{{ sample }}", "evaluation_metric": "fuzzy_match"},'
-        b' "model_sample": "\\u0000", "item": {"\\ud800": ["\\udfff\\u0000", NaN, 1e999]}}'
+        b' "model_sample": "", "item": {"": [{}, NaN, 1e999]}}'
     )
     answer = http.post("/fine_tuning/alpha/graders/run", content=body)
     assert answer.status_code == 200, answer.text

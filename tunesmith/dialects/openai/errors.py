@@ -95,6 +95,9 @@ def _words(error: errors.TunesmithError) -> tuple[str, str | None, str | None]:
         case errors.WrongState(action="stopped"):
             status = translate_jobs.status(JobStatus(error.status))
             return f"Job has already completed: its status is {status}.", None, None
+        case errors.WrongState():
+            status = translate_jobs.status(JobStatus(error.status))
+            return f"Job cannot be {error.action}: its status is {status}.", None, None
         case errors.Unauthenticated():
             return error.message, None, "invalid_api_key"
         case errors.QuotaExceeded():
