@@ -109,4 +109,4 @@ def _sum(steps: list[dict[str, Any]], figure: str) -> float:
 
 def _check_range(name: str, value: int, high: int) -> None:
     if not 1 <= value <= high:
-        raise InvalidRequest(f"{name} must be between 1 and {high:,}, not {value}.", param=name)
+        raise InvalidRequest(f"{name} must be between 1 and {high:,}.", param=name)

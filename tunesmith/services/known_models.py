@@ -20,3 +20,8 @@ def list_known() -> tuple[KnownModel, ...]:
 def find_known(name: str) -> KnownModel | None:
     """By its short name alone: what it is called elsewhere may be the name of something else."""
     return next((known for known in list_known() if known.name == name), None)
+
+
+def names_of(known: KnownModel) -> tuple[str, ...]:
+    """What a model that is this one may be called."""
+    return (known.name, *known.aliases)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _DECODERS = ("CausalLM", "LMHeadModel", "ConditionalGeneration")
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 _DEFAULT_CONTEXT_TOKENS = 8192  # of models without positions, which could go on for ever
+_WEIGHTS = "model.safetensors"
 _NEEDED_SUFFIXES = (".json", ".safetensors", ".jinja", ".model", ".txt")
 
 
@@ -59,7 +60,7 @@ def describe(
             f"{folder / 'config.json'} asks for code of its own (auto_map), which Tunesmith does "
             "not run."
         )
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = _weight_files(folder)
     if not weights:
         has_pickles = any(path.suffix in _PICKLES for path in folder.iterdir())
         raise InvalidRequest(
@@ -74,7 +75,7 @@ def describe(
             f"{folder} has {num_parameters:,} parameters, and {known.name} has "
             f"{known.num_parameters:,}: it is another model. Give it another name."
         )
-    files = tuple(_needed_files(folder))
+    files = tuple(_needed_files(folder, weights))
     return BaseModel(
         name=name,
         aliases=aliases,
@@ -111,9 +112,26 @@ def state_of(model: BaseModel) -> State:
     return State.CHANGED if is_other else State.PRESENT
 
 
-def _needed_files(folder: Path) -> Iterable[WeightFile]:
+def _weight_files(folder: Path) -> list[Path]:
+    """Those that transformers would read: the same weights may lie there in another form, too."""
+    index, single = folder / f"{_WEIGHTS}.index.json", folder / _WEIGHTS
+    if index.is_file():
+        try:
+            named = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            weights = [folder / Path(name).name for name in named]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidRequest(f"{index} does not say which files there are.") from error
+        missing = [path.name for path in weights if not path.is_file()]
+        if missing:
+            raise InvalidRequest(f"{folder} lacks {missing[0]}, which {index.name} names.")
+        return weights
+    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+
+
+def _needed_files(folder: Path, weights: Collection[Path]) -> Iterable[WeightFile]:
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in _NEEDED_SUFFIXES:
+        is_other_form = path.suffix == ".safetensors" and path not in weights
+        if path.is_file() and path.suffix in _NEEDED_SUFFIXES and not is_other_form:
             yield WeightFile(name=path.name, size_bytes=path.stat().st_size)
 
 
