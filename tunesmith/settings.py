@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, Json, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -56,8 +56,8 @@ class Settings(BaseSettings):
         "https://api.wandb.ai", description="Weights & Biases, or a server of one's own."
     )
     log_level: str = Field("warning", description="debug, info, warning or error.")
-    device_prices: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        {},
+    device_prices: Json[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = Field(
+        "{}",
         description="What an hour of a device costs, in dollars, as JSON by the device's name or "
         'id: {"NVIDIA H200": 3.5, "cpu": 0.05}.',
     )

@@ -151,7 +151,7 @@ def estimate(
     made = ask(data_dir, "POST", "/estimates", body)
     basis = "as measured here" if made["is_measured"] else "by calculation"
     typer.echo(
-        f"{made['minutes']} minutes, {made['cost']:.2f} dollars: on {made['device']}, "
+        f"{made['minutes']} min, {made['cost']:.2f} dollars: on {made['device']}, "
         f"{made['tokens_per_second']:,.0f} tokens per second {basis}, "
         f"{made['tokens_per_example']:,.0f} tokens per example."
     )

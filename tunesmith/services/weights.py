@@ -100,6 +100,8 @@ def describe(
 def state_of(model: BaseModel) -> State:
     """Weights that are changed in the middle alone, sizes kept, are taken for the same."""
     folder = Path(model.folder)
+    if not folder.is_dir():
+        return State.MISSING
     try:
         sizes_differ = any(
             (folder / file.name).stat().st_size != file.size_bytes for file in model.files
