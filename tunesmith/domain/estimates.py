@@ -4,6 +4,7 @@ The constants and where they come from are in docs/explanation/estimates.md.
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 from tunesmith.domain.devices import Device, DeviceKind
@@ -18,7 +19,7 @@ _UTILISATION = 0.3  # of the peak
 _CPU_CORE_FLOPS = 20e9  # sustained
 _MPS_FLOPS = 2e12  # sustained
 _UNLISTED_GPU_PEAK = 60e12
-# Dense bf16 or fp16 with tensor cores; the first name that occurs in the device's counts.
+# Dense bf16 or fp16 with tensor cores; the first name that a device's has counts.
 _GPU_PEAKS = (
     ("B200", 2250e12),
     ("H200", 989e12),
@@ -26,6 +27,7 @@ _GPU_PEAKS = (
     ("H100", 756e12),
     ("A100", 312e12),
     ("L40S", 362e12),
+    ("L40", 181e12),
     ("A10G", 70e12),
     ("A10", 125e12),
     ("L4", 121e12),
@@ -99,5 +101,10 @@ def flops(device: Device) -> float:
         case DeviceKind.MPS:
             return _MPS_FLOPS
         case DeviceKind.CUDA:
-            peaks = (peak for name, peak in _GPU_PEAKS if name in device.name)
+            peaks = (peak for name, peak in _GPU_PEAKS if _is_named(device, name))
             return _UTILISATION * next(peaks, _UNLISTED_GPU_PEAK)
+
+
+def _is_named(device: Device, name: str) -> bool:
+    """As a word: an A1000 is no A100. The G of a GB200 is its processor's."""
+    return re.search(rf"\bG?{name}\b", device.name) is not None

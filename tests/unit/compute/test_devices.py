@@ -69,9 +69,7 @@ def test_a_gpu_that_torch_cannot_use_is_none(torch_says: Any, words: tuple[str, 
     assert find_devices("cuda") == ()
 
 
-def test_torch_is_not_waited_for_for_ever(
-    torch_says: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_torch_is_not_waited_for_for_ever(torch_says: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch_says("[]")
     monkeypatch.setattr(devices, "_LOOK_SECONDS", 0.0)
     assert find_devices("cuda") == ()

@@ -64,9 +64,7 @@ def test_the_operator_prices_a_device_by_its_name_or_id(
     assert costs == {"nvidia-h200-4x": 14.0, "cpu": 0.0}
 
 
-def test_a_worker_that_has_gone_is_listed_no_more(
-    store: Store, listed: Any, clock: Clock
-) -> None:
+def test_a_worker_that_has_gone_is_listed_no_more(store: Store, listed: Any, clock: Clock) -> None:
     arrive(store, "box", H200)
     clock.advance(299)
     assert len(listed()) == 1
@@ -74,9 +72,7 @@ def test_a_worker_that_has_gone_is_listed_no_more(
     assert listed() == []
 
 
-def test_a_worker_that_asks_for_work_stays_listed(
-    store: Store, listed: Any, clock: Clock
-) -> None:
+def test_a_worker_that_asks_for_work_stays_listed(store: Store, listed: Any, clock: Clock) -> None:
     me = arrive(store, "box", H200)
     for _ in range(20):
         assert scheduling.lease(store, me, clock.advance(30)) is None
