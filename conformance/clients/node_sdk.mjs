@@ -16,7 +16,7 @@ const QUESTION = [
 const HYPERPARAMETERS = { n_epochs: 2, batch_size: 8, learning_rate_multiplier: 2 };
 
 const client = new OpenAI();
-const version = require('openai/package.json').version;
+const { version } = JSON.parse(fs.readFileSync('node_modules/openai/package.json'));
 const seen = { version };
 
 const all = async (pages) => {
