@@ -90,9 +90,7 @@ def test_the_last_python_command_line_gets_a_job_done(
 
     def cli(*words: str) -> Any:
         command = [python.parent / "openai", "-b", f"{service.url}/v1/", "-k", ADMIN_KEY, "api"]
-        done = subprocess.run(
-            [*command, *words], env=environment(), capture_output=True, text=True
-        )
+        done = subprocess.run([*command, *words], env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

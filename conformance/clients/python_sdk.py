@@ -69,9 +69,7 @@ def create(file: Any) -> tuple[Any, Any, Any]:
     seen["created"] = [job.status, job.object, job.seed, job.error, job.fine_tuned_model]
     listed = [j.id for j in client.fine_tuning.jobs.list(limit=1)]
     seen["jobs are listed, newest first"] = listed[:3] == [last.id, older.id, job.id]
-    by_metadata = client.fine_tuning.jobs.list(
-        extra_query={"metadata[client]": openai.__version__}
-    )
+    by_metadata = client.fine_tuning.jobs.list(extra_query={"metadata[client]": openai.__version__})
     seen["jobs are found by metadata"] = [j.id for j in by_metadata] == [job.id]
     return job, older, last
 

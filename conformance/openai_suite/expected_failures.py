@@ -34,9 +34,7 @@ _HOOKS = ("test_webhooks.py", "TestWebhooks")
 EXPECTED_FAILURES: dict[str, str] = {
     **_each("test_uploads.py", "TestUploads", "method_complete_with_all_params", _MD5),
     **_each("test_files.py", "TestFiles", "method_list_with_all_params", _ZERO_LIMIT),
-    **_each(
-        *_JOBS, "method_list_with_all_params method_list_events_with_all_params", _ZERO_LIMIT
-    ),
+    **_each(*_JOBS, "method_list_with_all_params method_list_events_with_all_params", _ZERO_LIMIT),
     **_each(
         "fine_tuning/jobs/test_checkpoints.py",
         "TestCheckpoints",
@@ -76,7 +74,9 @@ EXPECTED_FAILURES: dict[str, str] = {
     **_all_ways(*_RESPONSES, "compact", _COMPACTION),
     **_each(*_RESPONSES, "method_compact_with_all_params", _COMPACTION),
     **_all_ways("responses/test_input_items.py", "TestInputItems", "list", _STORED),
-    **_each("responses/test_input_items.py", "TestInputItems", "method_list_with_all_params", _STORED),
+    **_each(
+        "responses/test_input_items.py", "TestInputItems", "method_list_with_all_params", _STORED
+    ),
     **_all_ways(*_HOOKS, "create retrieve update list delete rotate_secret test", _WEBHOOKS),
     **_each(
         *_HOOKS,
