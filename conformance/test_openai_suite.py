@@ -1,4 +1,4 @@
-"""OpenAI's Python SDK brings the tests with which OpenAI proves it; they pass against our server."""
+"""OpenAI's Python SDK brings tests of its own: they pass against our server."""
 
 import json
 import subprocess

@@ -101,12 +101,12 @@ class Page:
             "",
             f"Served under `{openai.PREFIX}`, for OpenAI's own clients.",
             "",
-            "*Honoured*: the field does what it says. *Refused*: an error names it, unless its value",
-            "asks for nothing. *Ignored*: it changes nothing about the answer here. A field that is",
-            "not listed is refused.",
+            "*Honoured*: the field does what it says. *Refused*: an error names it, unless its",
+            "value asks for nothing. *Ignored*: it changes nothing about the answer here. A field",
+            "that is not listed is refused.",
         ]
         for module in self._modules:
-            title, _, rest = (module.__doc__ or module.__name__).strip().partition("\n")
+            title = (module.__doc__ or module.__name__).strip().partition("\n")[0]
             lines += ["", f"## {title.split(':')[0].removesuffix('.')}"]
             for route in module.router.routes:
                 if isinstance(route, APIRoute):

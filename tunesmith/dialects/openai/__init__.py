@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.openai import chat, completions, files, jobs, models
+from tunesmith.dialects.openai import chat, completions, documentation, files, jobs, models
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
 from tunesmith.http import Foundation, render_errors_with
@@ -22,5 +22,6 @@ def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: b
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
     for module in (files, jobs, models, chat, completions):
-        app.include_router(module.router)
+        app.include_router(module.router, responses=documentation.ERRORS)
+    documentation.complete(app)
     return app
