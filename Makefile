@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo serve test test-quick check format all tiny reference clean
+.PHONY: help setup demo serve test test-quick check format all tiny reference conformance clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ all: check test  ## What CI runs
 
 tiny: setup  ## Train tunesmith-tiny again (about half an hour)
 	$(BIN)/python -m scripts.tiny.train --out tunesmith/assets/tunesmith-tiny --threads 1 --steps 2560
+
+conformance: setup  ## Prove it with other people's clients and suites (needs PyPI and npm; CONFORMANCE=python: no npm)
+	$(BIN)/python -m pytest conformance
 
 reference: setup  ## Write the pages of docs/reference again
 	$(BIN)/python -m scripts.reference

@@ -18,7 +18,7 @@ from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
-from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
 from tunesmith.settings import Settings
@@ -60,9 +60,9 @@ def build(settings: Settings) -> Application:
         max_upload_bytes=settings.max_upload_bytes,
         results_as_base64=settings.results_as_base64,
     )
-    app.mount(openai.PREFIX, openai_app)
-    app.mount(admin.PREFIX, admin.build(foundation))
-    app.mount(routes.PREFIX, routes.build(foundation, hub))
+    mount(app, openai.PREFIX, openai_app)
+    mount(app, admin.PREFIX, admin.build(foundation))
+    mount(app, routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)
