@@ -23,7 +23,7 @@ def python_with(name: str, *requirements: str) -> Path:
     with _made_once(name, *requirements) as folder:
         if folder is not None:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            pip = [folder / "bin" / "pip", "--disable-pip-version-check", "install", "--quiet"]
+            pip = [folder / "bin" / "pip", "--disable-pip-version-check", "install", "-qq"]
             subprocess.run([*pip, *requirements], check=True)
     return CACHE / name / "bin" / "python"
 
@@ -34,7 +34,7 @@ def sdist_of(name: str, version: str) -> Path:
         if folder is not None:
             pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
             wanted = ["--no-deps", "--no-binary", ":all:", f"{name}=={version}"]
-            subprocess.run([*pip, "--quiet", "--dest", folder, *wanted], check=True)
+            subprocess.run([*pip, "-qq", "--dest", folder, *wanted], check=True)
             with tarfile.open(folder / f"{name}-{version}.tar.gz") as archive:
                 archive.extractall(folder, filter="data")
     return CACHE / f"{name}-{version}-sources" / f"{name}-{version}"
