@@ -24,7 +24,7 @@ from tunesmith.domain.accounts import (
 )
 from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
 from tunesmith.domain.catalog import BaseModel
-from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
 from tunesmith.services.context import House
 from tunesmith.services.limits import Limiter
 from tunesmith.store.blobs import Blobs
@@ -115,7 +115,7 @@ class Server:
             limiter=limiter,
         )
         app = FastAPI(openapi_url=None)
-        app.mount(openai.PREFIX, self.openai_app)
+        mount(app, openai.PREFIX, self.openai_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()

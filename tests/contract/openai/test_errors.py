@@ -84,6 +84,13 @@ def test_a_method_that_a_route_does_not_take_is_named(http: httpx.Client) -> Non
     assert answer.status_code == 405
     message = "Not allowed to PUT on /v1/files."
     assert answer.json() == {"error": error(message, code="method_not_allowed")}
+    assert answer.headers["allow"] == "POST"  # FastAPI names the methods of the first route alone
+
+
+def test_an_id_with_a_line_break_is_unknown_like_any_other(http: httpx.Client) -> None:
+    answer = http.get("/files/a%0Ab")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": error("No such File object: a\nb", param="id")}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from fastapi import Depends, FastAPI
 from tunesmith.dialects.openai import (
     chat,
     completions,
+    documentation,
     files,
     graders,
     integrations,
@@ -44,9 +45,12 @@ def build(
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
     for module in (files, uploads, jobs, permissions, graders, models):
-        app.include_router(module.router)
+        app.include_router(module.router, responses=documentation.ERRORS)
     for module in (chat, completions):
-        app.include_router(module.router, dependencies=[Depends(within_limits)])
+        app.include_router(
+            module.router, dependencies=[Depends(within_limits)], responses=documentation.ERRORS
+        )
+    documentation.complete(app)
     return app
 
 
