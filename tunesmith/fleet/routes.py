@@ -17,13 +17,12 @@ from starlette.websockets import WebSocketDisconnect
 
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.assignments import (
+    Asked,
     Assignment,
     Registration,
     ReportBatch,
-    SampleCancel,
     SampleOutput,
     SamplePart,
-    SampleRequest,
 )
 from tunesmith.domain.errors import InvalidRequest, NotFound, TunesmithError, Unauthenticated
 from tunesmith.domain.jobs import Task
@@ -41,7 +40,7 @@ from tunesmith.services.context import Context
 log = structlog.get_logger()
 
 PREFIX = "/fleet/v1"
-_OUTGOING: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
+_OUTGOING: TypeAdapter[Asked] = TypeAdapter(Asked)
 _OUTPUTS = TypeAdapter(list[SampleOutput])
 
 router = APIRouter()
