@@ -116,6 +116,8 @@ class Answer:
         events = self._tell(parts)
         if self.finish_reason is not None:
             return events
+        if self._tools is not None:
+            self._ledger.take(self._tools.end)
         if not self._text.is_stopped and (rest := self._ledger.take_rest()):
             events.append(self._delta("", rest))
         if finish_reason == "stop" and self._num_calls:
@@ -142,9 +144,9 @@ class Answer:
     def _tell(self, parts: list[Part]) -> list[SampleEvent]:
         events: list[SampleEvent] = []
         for part in parts:
-            logprobs = self._ledger.take(part.end)
             if isinstance(part, Said):
-                events.append(self._delta(part.text, logprobs))
+                self._ledger.take(part.end - len(part.text))  # of calls: nobody is told of them
+                events.append(self._delta(part.text, self._ledger.take(part.end)))
                 continue
             events.append(self._called(part))
             if not self.spec.parallel_tool_calls:

@@ -49,11 +49,13 @@ class ToolReader:
         self._marker = form.marker
         self._closing = form.closing
         is_list = "[" in form.begin.partition("{")[0].removeprefix(self._marker)
+        self._is_list = is_list
         self._behind = re.compile(r"[\s,;\[\]]*" if is_list else r"[\s,;]*")
         glue = r"\w+".join(re.escape(part.strip()) for part in form.middle.split(CALL_ID))
         self._name = re.compile(rf"\s*([\w.-]+?)\s*{glue}\s*(?=\{{)")
         self._pending = ""
-        self._end = 0  # of what has come out, in characters
+        self._call_at = 0  # where in there a call begins, with the blanks before it
+        self.end = 0  # of what has come out or was passed over, in characters
         self._place = _Place.TEXT
 
     def special_ids(self, tokenizer: Any) -> frozenset[int]:
@@ -96,7 +98,7 @@ class ToolReader:
         if text:
             return self._say(len(text))
         if is_certain:
-            self._drop(start)
+            self._call_at = start
             self._place = _Place.CALL
         return None
 
@@ -108,7 +110,7 @@ class ToolReader:
                 return start, True
             return len(self._pending) - overlap(self._pending, self._marker), False
         for found in _LINE_WITH_OBJECT.finditer(self._pending):
-            if self._end and not found[0].startswith("\n"):
+            if self.end and not found[0].startswith("\n"):
                 continue  # in the middle of a line
             if self._is_opening(self._pending[found.end() :]):
                 return found.start(), True
@@ -123,19 +125,18 @@ class ToolReader:
         return f'{{"{self._form.name_key}":'.startswith("".join(text.split()))
 
     def _read_call(self, is_last: bool) -> Part | None:
-        found = self._parse()
+        found = self._parse(self._pending[self._call_at :])
         if isinstance(found, Called):
-            self._drop(found.end)
+            self._drop(self._call_at + found.end)
             self._place = _Place.BEHIND_CALL
-            return Called(found.name, found.arguments, self._end)
+            return Called(found.name, found.arguments, self.end)
         if found is None and not is_last:
             return None
         self._place = _Place.TEXT
-        return self._say(found or len(self._pending))
+        return self._say(len(self._pending) if found is None else self._call_at + found)
 
-    def _parse(self) -> Called | int | None:
+    def _parse(self, text: str) -> Called | int | None:
         """The call at the beginning, `end` counted from there; or how long what is none is."""
-        text = self._pending
         try:
             name, arguments, end = self._members(text)
         except (ValueError, RecursionError):
@@ -148,7 +149,7 @@ class ToolReader:
 
     def _members(self, text: str) -> tuple[Any, tuple[Any, str], int]:
         """Name, arguments (the value and its text) and the end. Raises `ValueError`."""
-        start = len(self._marker)
+        start = len(self._marker) if text.startswith(self._marker) else 0
         if self._form.name_key is None:
             named = self._name.match(text, start)
             if named is None:
@@ -166,27 +167,34 @@ class ToolReader:
         passed = self._behind.match(self._pending)
         rest = self._pending[passed.end() if passed else 0 :]
         ahead = [sign for sign in (self._closing, self._marker) if sign]
-        if not is_last:
-            if any(sign.startswith(rest) for sign in ahead):
-                return
-            if not self._marker and self._may_become_opening(rest) and not self._is_opening(rest):
-                return
+        is_call = self._begins_call(rest)
+        if not (is_last or is_call) and (
+            any(sign.startswith(rest) for sign in ahead)
+            or (not self._marker and self._may_become_opening(rest))
+        ):
+            return
         self._drop(len(self._pending) - len(rest))
         if self._closing and rest.startswith(self._closing):
             self._drop(len(self._closing))
-        elif self._is_opening(rest) if not self._marker else rest.startswith(self._marker):
+        elif is_call:
+            self._call_at = 0
             self._place = _Place.CALL
         else:
             self._place = _Place.TEXT
 
+    def _begins_call(self, text: str) -> bool:
+        if not self._marker:
+            return self._is_opening(text)
+        return text.startswith(self._marker) or (self._is_list and text.startswith("{"))
+
     def _say(self, length: int) -> Said:
         text = self._pending[:length]
         self._drop(length)
-        return Said(text, self._end)
+        return Said(text, self.end)
 
     def _drop(self, length: int) -> None:
         self._pending = self._pending[length:]
-        self._end += length
+        self.end += length
 
 
 def _object(text: str, start: int) -> tuple[dict[str, tuple[Any, str]], int]:
