@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from tunesmith.engine import tool_format
 from tunesmith.engine.errors import BadConversation
 
 Message = dict[str, Any]
@@ -80,9 +81,11 @@ def encode_completion(tokenizer: Any, prompt: str, completion: str) -> Example:
     return Example(prompt_ids + learned, [False] * len(prompt_ids) + [True] * len(learned))
 
 
-def encode_prompt(tokenizer: Any, messages: list[Message]) -> list[int]:
+def encode_prompt(
+    tokenizer: Any, messages: list[Message], tools: list[Any] | None = None
+) -> list[int]:
     """What the model is given to answer as the assistant."""
-    text = _render(tokenizer, [_plain(message, tokenizer) for message in messages], None, True)
+    text = _render(tokenizer, [_plain(message, tokenizer) for message in messages], tools, True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -92,6 +95,11 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     token_ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     has_beginning = beginning and beginning[0] == tokenizer.bos_token_id
     return beginning + token_ids if has_beginning else token_ids
+
+
+def num_text_tokens(tokenizer: Any, text: str) -> int:
+    """How many tokens the text itself is, without one for its beginning."""
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def end_token_ids(tokenizer: Any) -> frozenset[int]:
@@ -167,6 +175,7 @@ def _render(
     if tokenizer.chat_template is None:
         raise BadConversation("The base model has no chat template; use prompts instead.")
     try:
+        messages, tools = tool_format.prepared(tokenizer, messages, tools)
         text: str = tokenizer.apply_chat_template(
             messages,
             tools=tools,

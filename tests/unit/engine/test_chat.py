@@ -133,7 +133,9 @@ def test_tool_calls_and_tools_go_through_the_template() -> None:
     tokenizer = tokenizer_with(
         "{% if tools %}<|system|>{{ tools | tojson }}<|end|>{% endif %}"
         "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
-        "{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}<|end|>"
+        "{% for c in m.tool_calls or [] %}"
+        '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}'
+        "{% endfor %}<|end|>"
         "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
     call = {
@@ -149,7 +151,10 @@ def test_tool_calls_and_tools_go_through_the_template() -> None:
     ]
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     example = chat.encode_conversation(tokenizer, messages, tools)
-    assert learned(tokenizer, example) == ['{"city": "Ulm"}<|end|>', "It rains.<|end|>"]
+    assert learned(tokenizer, example) == [
+        '{"name": "f", "arguments": {"city": "Ulm"}}<|end|>',
+        "It rains.<|end|>",
+    ]
     assert json.dumps(tools)[:20] in tokenizer.decode(example.token_ids)
 
 

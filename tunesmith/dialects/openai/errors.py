@@ -74,6 +74,10 @@ def of_failed_answer(output: SampleOutput, param: str) -> errors.TunesmithError:
         return errors.InvalidRequest(message, param=param, code="context_length_exceeded")
     if output.code == "bad_conversation":
         return errors.InvalidRequest(message, param=param)
+    if output.code == "bad_schema":
+        return errors.InvalidRequest(message, code="bad_schema")
+    if output.code == "bad_logit_bias":
+        return errors.InvalidRequest(message, param="logit_bias")
     if output.code in ("unavailable", "adapter_not_loaded"):
         return errors.Unavailable(message)
     return errors.TunesmithError(message, code=output.code)
