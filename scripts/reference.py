@@ -13,12 +13,18 @@ from tunesmith.dialects import openai
 from tunesmith.dialects.openai import (
     chat,
     completions,
+    embeddings,
     files,
     jobs,
     models,
+    responses,
     schemas,
+    schemas_answers,
     schemas_chat,
+    schemas_completions,
+    schemas_embeddings,
     schemas_jobs,
+    schemas_responses,
 )
 from tunesmith.domain import errors
 from tunesmith.http import status_of
@@ -96,7 +102,7 @@ def openai_page() -> str:
         "| Request | Path |",
         "|---|---|",
     ]
-    for module in (files, jobs, models, chat, completions):
+    for module in (files, jobs, models, chat, completions, responses, embeddings):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 methods = " ".join(sorted(route.methods or ()))
@@ -130,13 +136,22 @@ PAGES = {
 
 def _request_schemas() -> list[type[schemas.Request]]:
     """The bodies that clients send, and their parts, in the order in which they are defined."""
-    found = (*vars(schemas_jobs).values(), *vars(schemas_chat).values())
+    modules = (
+        schemas_jobs,
+        schemas_answers,
+        schemas_chat,
+        schemas_completions,
+        schemas_responses,
+        schemas_embeddings,
+    )
     return [
         kind
-        for kind in found
+        for module in modules
+        for kind in vars(module).values()
         if isinstance(kind, type)
         and issubclass(kind, schemas.Request)
-        and kind not in (schemas.Request, schemas_chat.CreateAnswer)
+        and kind.__module__ == module.__name__
+        and kind not in (schemas_answers.CreateAnswer, schemas_answers.CreateChoices)
     ]
 
 

@@ -2,7 +2,15 @@
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.openai import chat, completions, files, jobs, models
+from tunesmith.dialects.openai import (
+    chat,
+    completions,
+    embeddings,
+    files,
+    jobs,
+    models,
+    responses,
+)
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
 from tunesmith.http import Foundation, render_errors_with
@@ -21,6 +29,6 @@ def build(foundation: Foundation, *, max_upload_bytes: int, results_as_base64: b
     app.state.results_as_base64 = results_as_base64
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
-    for module in (files, jobs, models, chat, completions):
+    for module in (files, jobs, models, chat, completions, responses, embeddings):
         app.include_router(module.router)
     return app

@@ -1,139 +1,191 @@
-"""The wire: chat completions and completions."""
+"""The wire: chat completions."""
 
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from tunesmith.dialects.openai.schemas import Request
+from tunesmith.dialects.openai.schemas_answers import (
+    ANY_OBJECT,
+    MAX_TOOLS,
+    MAX_TOP_LOGPROBS,
+    CreateChoices,
+    FunctionDefinition,
+    JsonSchema,
+    Name,
+    check_names,
+)
 from tunesmith.domain.errors import InvalidRequest
 
-MAX_CHOICES = 8  # the original allows 128; each is an answer of its own here
-MAX_TEXTS = 128  # prompts times choices
-MAX_STOPS = 4
+_TEXT_KEYS = {"text": "text", "refusal": "refusal"}  # kinds of parts that hold text, and where
 
 
 def _joined_text(content: Any) -> Any:
     """Text parts in one string."""
     if not isinstance(content, list):
         return content
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text":
-            raise InvalidRequest(
-                f"Parts of type {kind!r} are not available yet in `messages`; send text parts.",
-                param="messages",
-            )
-        if not isinstance(part.get("text"), str):
-            raise InvalidRequest("A part of type 'text' needs a `text`.", param="messages")
-    return "".join(part["text"] for part in content)
+    return "".join(map(_text_of, content))
 
 
-def _stops(stop: Any) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    stops = [stop] if isinstance(stop, str) else stop
-    is_list = isinstance(stops, list) and all(isinstance(text, str) for text in stops)
-    if not is_list or len(stops) > MAX_STOPS:
-        raise ValueError(f"must be a string or a list of at most {MAX_STOPS} strings")
-    return tuple(text for text in stops if text)
+def _text_of(part: Any) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind not in _TEXT_KEYS:
+        raise InvalidRequest(
+            f"Parts of type {kind!r} are not available in `messages`; send text parts.",
+            param="messages",
+        )
+    text = part.get(_TEXT_KEYS[kind])
+    if not isinstance(text, str):
+        raise InvalidRequest(
+            f"A part of type {kind!r} needs a `{_TEXT_KEYS[kind]}`.", param="messages"
+        )
+    return text
 
 
-def _prompts(prompt: Any) -> list[str | list[int]]:
-    """Text, token ids, or a list of either."""
-    prompts = prompt if isinstance(prompt, list) and not _is_prompt(prompt) else [prompt]
-    if not prompts or not all(map(_is_prompt, prompts)):
-        raise ValueError("must be a string, a list of token ids, or a list of either")
-    return prompts
+def _with_type(choice: Any) -> Any:
+    """Choices that are only a word, and those that say more, in one form."""
+    return {"type": choice} if isinstance(choice, str) else choice
 
 
-def _is_prompt(value: Any) -> bool:
-    is_token_ids = isinstance(value, list) and bool(value) and all(map(_is_token_id, value))
-    return isinstance(value, str) or is_token_ids
-
-
-def _is_token_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _with_mode(choice: Any) -> Any:
+    return {"mode": choice} if isinstance(choice, str) else choice
 
 
 Content = Annotated[
     str | None,
     BeforeValidator(_joined_text, json_schema_input_type=str | list[dict[str, Any]] | None),
 ]
-Stops = Annotated[
-    tuple[str, ...], PlainValidator(_stops, json_schema_input_type=str | list[str] | None)
-]
-Prompts = Annotated[
-    list[str | list[int]],
-    PlainValidator(_prompts, json_schema_input_type=str | list[str] | list[int] | list[list[int]]),
-]
 
 
-class StreamOptions(Request):
-    IGNORED: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
+class CalledFunction(Request):
+    name: str
+    arguments: str
 
-    include_usage: bool | None = None
 
+class MessageToolCall(Request):
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"index"})
 
-class CreateAnswer(Request):
-    """What both kinds of request say about how to draw the tokens."""
-
-    model: str
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
-    max_tokens: int | None = Field(None, ge=1)
-    stop: Stops = ()
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-
-    @property
-    def includes_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
 
 
 class ChatMessage(Request):
-    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"audio": (), "function_call": ()}
-    IGNORED: ClassVar[frozenset[str]] = frozenset({"annotations", "refusal"})
+    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"audio": ()}
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"annotations"})
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
+    refusal: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[MessageToolCall] | None = None
+    function_call: CalledFunction | None = None
 
     @model_validator(mode="after")
-    def _has_content(self) -> Self:
-        if self.content is None and self.role != "assistant":
+    def _is_whole(self) -> Self:
+        if self.role == "assistant":
+            has_more = self.refusal is not None or self.tool_calls or self.function_call
+            if self.content is None and not has_more:
+                raise InvalidRequest(
+                    "A message of role 'assistant' needs a `content` or `tool_calls`.",
+                    param="messages",
+                )
+            return self
+        if self.content is None:
             raise InvalidRequest(
                 f"A message of role {self.role!r} needs a `content`.", param="messages"
+            )
+        needed = {"tool": "tool_call_id", "function": "name"}.get(self.role)
+        if needed is not None and getattr(self, needed) is None:
+            raise InvalidRequest(
+                f"A message of role {self.role!r} needs a `{needed}`.", param="messages"
             )
         return self
 
 
-class CreateChatCompletion(CreateAnswer):
+class Tool(Request):
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class FunctionName(Request):
+    name: Name
+
+
+class AllowedTool(Request):
+    type: Literal["function"]
+    function: FunctionName
+
+
+class AllowedTools(Request):
+    mode: Literal["auto", "required"]
+    tools: list[AllowedTool] = Field(min_length=1, max_length=MAX_TOOLS)
+
+
+class ToolChoice(Request):
+    """A word alone is sent as text."""
+
+    type: Literal["none", "auto", "required", "function", "allowed_tools"]
+    function: FunctionName | None = None
+    allowed_tools: AllowedTools | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.type in ("function", "allowed_tools") and getattr(self, self.type) is None:
+            raise InvalidRequest(
+                f"A choice of type {self.type!r} needs a `{self.type}`.", param="tool_choice"
+            )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        if self.function is not None:
+            return (self.function.name,)
+        if self.allowed_tools is not None:
+            return tuple(tool.function.name for tool in self.allowed_tools.tools)
+        return None
+
+
+class FunctionChoice(Request):
+    """A word alone, which is sent as text, or the name of a function."""
+
+    mode: Literal["none", "auto"] | None = None
+    name: Name | None = None
+
+
+class ResponseFormat(Request):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise InvalidRequest(
+                "A format of type 'json_schema' needs a `json_schema`.", param="response_format"
+            )
+        return self
+
+    @property
+    def schema_to_keep(self) -> dict[str, Any] | None:
+        if self.type == "text":
+            return None
+        given = self.json_schema.schema_ if self.json_schema else None
+        return given if self.type == "json_schema" and given else ANY_OBJECT
+
+
+class CreateChatCompletion(CreateChoices):
     UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {
         "audio": (),
-        "function_call": ("none", "auto"),
-        "functions": ([],),
-        "logit_bias": ({},),
-        "logprobs": (False,),
         "modalities": (["text"], []),
-        "prediction": (),
-        "response_format": ({"type": "text"},),
-        "tool_choice": ("none", "auto"),
-        "tools": ([],),
-        "top_logprobs": (0,),
         "web_search_options": (),
     }
     IGNORED: ClassVar[frozenset[str]] = frozenset(
         {
             "metadata",
             "moderation",
-            "parallel_tool_calls",
+            "prediction",
             "prompt_cache_key",
             "prompt_cache_options",
             "prompt_cache_retention",
@@ -147,54 +199,116 @@ class CreateChatCompletion(CreateAnswer):
     )
 
     messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-
-
-class CreateCompletion(CreateAnswer):
-    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {
-        "logit_bias": ({},),
-        "logprobs": (),
-        "suffix": ("",),
-    }
-    IGNORED: ClassVar[frozenset[str]] = frozenset({"user"})
-
-    prompt: Prompts
-    echo: bool | None = None
-    best_of: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
+    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_with_type)] = None
+    parallel_tool_calls: bool | None = None
+    functions: list[FunctionDefinition] | None = Field(None, max_length=MAX_TOOLS)
+    function_call: Annotated[FunctionChoice | None, BeforeValidator(_with_mode)] = None
 
     @model_validator(mode="after")
-    def _can_be_honoured(self) -> Self:
-        num_choices = self.n or 1
-        if self.best_of is not None and self.best_of != num_choices:
-            raise InvalidRequest(
-                "`best_of` is not available yet; leave it out, or make it `n`.", param="best_of"
-            )
-        if len(self.prompt) * num_choices > MAX_TEXTS:
-            raise InvalidRequest(f"At most {MAX_TEXTS} answers are given at once.", param="n")
-        if self.echo and not all(isinstance(prompt, str) for prompt in self.prompt):
-            raise InvalidRequest("`echo` is for prompts of text, not token ids.", param="echo")
+    def _agrees_with_itself(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidRequest("`top_logprobs` needs `logprobs: true`.", param="top_logprobs")
+        if self.tools and self.functions:
+            raise InvalidRequest("Send `tools` or `functions`, not both.", param="functions")
+        if self.tool_choice is not None:
+            if self.tool_choice.type == "required" and not self.tools:
+                raise InvalidRequest(
+                    "`tool_choice` 'required' needs `tools` to choose from.", param="tool_choice"
+                )
+            check_names(self.tool_choice.names or (), self.definitions, "tool_choice")
+        if self.function_call is not None and self.function_call.name is not None:
+            check_names([self.function_call.name], self.definitions, "function_call")
         return self
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """Of all that may be called."""
+        functions = self.functions or [tool.function for tool in self.tools or ()]
+        return [function.plain() for function in functions]
+
+    @property
+    def schema_to_keep(self) -> dict[str, Any] | None:
+        return self.response_format.schema_to_keep if self.response_format else None
+
+    @property
+    def uses_functions(self) -> bool:
+        """Whether the answer is to say `function_call`, the older form of `tool_calls`."""
+        return bool(self.functions)
+
+
+class PromptTokensDetails(BaseModel):
+    cached_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class CompletionTokensDetails(BaseModel):
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
 
 
 class Usage(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
+    completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
 
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
+
+
+class TopLogprob(BaseModel):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(BaseModel):
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class FunctionCall(BaseModel):
+    name: str
+    arguments: str
+
+
+class ToolCall(BaseModel):
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
 
 
 class AnswerMessage(BaseModel):
+    """What calls nothing does not mention calls."""
+
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
+    tool_calls: list[ToolCall] | None = Field(default=None, exclude_if=_is_none)
+    function_call: FunctionCall | None = Field(default=None, exclude_if=_is_none)
 
 
 class ChatChoice(BaseModel):
     index: int
     message: AnswerMessage
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason
 
 
@@ -205,19 +319,5 @@ class ChatCompletion(BaseModel):
     model: str
     choices: list[ChatChoice]
     usage: Usage
-
-
-class TextChoice(BaseModel):
-    text: str
-    index: int
-    logprobs: None = None
-    finish_reason: FinishReason
-
-
-class Completion(BaseModel):
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[TextChoice]
-    usage: Usage
+    service_tier: Literal["default"] = "default"
+    system_fingerprint: str

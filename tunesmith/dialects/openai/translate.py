@@ -21,6 +21,10 @@ _LENGTHS = {
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,
+    "call_": 24,
+    "resp_": 24,
+    "msg_": 24,
+    "fc_": 24,
 }
 _PREFIXES = {"file": "file-", "job": "ftjob-", "event": "ftevent-", "checkpoint": "ftckpt_"}
 _SHORT_ID = re.compile(r"ft:.*:([A-Za-z0-9]{8})(?::ckpt-step-\d+)?", re.DOTALL)
