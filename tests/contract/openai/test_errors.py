@@ -18,8 +18,18 @@ ROUTES = [
     ("GET", "/models"),
     ("POST", "/chat/completions"),
     ("POST", "/completions"),
+    ("POST", "/embeddings"),
+    ("POST", "/responses"),
+    ("GET", "/responses/resp_x"),
+    ("POST", "/responses/compact"),
 ]
 ASKED = {"model": BASE, "messages": [{"role": "user", "content": "x"}]}
+BODIES = {
+    "/completions": {"model": BASE, "prompt": "x"},
+    "/embeddings": {"model": BASE, "input": "x"},
+    "/responses": {"model": BASE, "input": "x"},
+}
+ASKING = ["/chat/completions", "/completions", "/embeddings", "/responses"]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -45,7 +55,7 @@ def test_a_wrong_key_is_refused_and_not_repeated(server: Server, method: str, pa
 
 
 def request(server: Server, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    body = {"model": BASE, "prompt": "x"} if path == "/completions" else ASKED
+    body = BODIES.get(path, ASKED)
     with httpx.Client(verify=False) as http:
         return http.request(
             method,
@@ -61,7 +71,7 @@ def test_the_client_knows_the_error(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/nothing"), ("POST", "/embeddings"), ("GET", "/")]
+    ("method", "path"), [("GET", "/nothing"), ("POST", "/moderations"), ("GET", "/")]
 )
 def test_an_unknown_route_is_named(http: httpx.Client, method: str, path: str) -> None:
     answer = http.request(method, path)
@@ -77,7 +87,7 @@ def test_a_method_that_a_route_does_not_take_is_named(http: httpx.Client) -> Non
     assert answer.json() == {"error": error(message, code="method_not_allowed")}
 
 
-@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/fine_tuning/jobs"])
+@pytest.mark.parametrize("path", [*ASKING, "/fine_tuning/jobs"])
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"model": NaN}']
 )
