@@ -151,7 +151,7 @@ def _request_schemas() -> list[type[schemas.Request]]:
         if isinstance(kind, type)
         and issubclass(kind, schemas.Request)
         and kind.__module__ == module.__name__
-        and kind not in (schemas_answers.CreateAnswer, schemas_answers.CreateChoices)
+        and not kind.__name__.endswith(("Answer", "Choices", "Part"))
     ]
 
 

@@ -47,7 +47,20 @@ EMBEDDING = (3.0, 0.0, 4.0)
 
 def delta(request: SampleRequest, text: str, *logprobs: TokenLogprob) -> SampleOutput:
     return SampleOutput(
-        request_id=request.request_id, part=SamplePart.DELTA, text=text, logprobs=logprobs
+        request_id=request.request_id,
+        part=SamplePart.DELTA,
+        text=text,
+        logprobs=logprobs,
+        completion_tokens=1,
+    )
+
+
+def echo(request: SampleRequest, *logprobs: TokenLogprob) -> SampleOutput:
+    return SampleOutput(
+        request_id=request.request_id,
+        part=SamplePart.DELTA,
+        text=request.prompt or "On",
+        logprobs=logprobs,
     )
 
 

@@ -30,6 +30,12 @@ def client(anyone: openai.OpenAI, caller: Caller) -> openai.OpenAI:
 
 
 @pytest.fixture
+def lax_client(anyone: openai.OpenAI, caller: Caller) -> openai.OpenAI:
+    """For what a strict client refuses from the original too."""
+    return anyone.with_options(api_key=caller.secret)
+
+
+@pytest.fixture
 def stranger(anyone: openai.OpenAI, server: Server) -> openai.OpenAI:
     return anyone.with_options(api_key=server.new_caller().secret, _extra_kwargs=STRICT)
 

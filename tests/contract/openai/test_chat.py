@@ -215,6 +215,8 @@ FAILURES: list[tuple[Any, int, dict[str, Any]]] = [
         error("The prompt has 600 tokens.", param="messages", code="context_length_exceeded"),
     ),
     (("bad_conversation", "No."), 400, error("No.", param="messages")),
+    (("bad_logit_bias", "No."), 400, error("No.", param="logit_bias")),
+    (("unsupported_model", "No."), 400, error("No.", param="model")),
     (
         ("unavailable", "No room."),
         503,

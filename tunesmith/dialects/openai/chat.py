@@ -23,7 +23,7 @@ async def create_chat_completion(
 ) -> schemas.ChatCompletion | StreamingResponse:
     async with as_caller(request, writes=False) as ctx:
         head, wanted = await run_in_threadpool(_prepare, ctx, body)
-    schema = "tools" if body.schema_to_keep is None else "response_format"
+    schema = "tools" if wanted[0].required_tools else "response_format"
     blame = Blame(prompt="messages", schema=schema)
     parts = streams.merged(foundation_of(request).house.sampler, wanted, blame)
     if body.stream:

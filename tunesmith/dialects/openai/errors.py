@@ -73,6 +73,10 @@ def of_failed_answer(output: SampleOutput, blame: Blame) -> errors.TunesmithErro
         return errors.InvalidRequest(message, param=blame.prompt)
     if output.code == "bad_schema":
         return errors.InvalidRequest(message, param=blame.schema)
+    if output.code == "bad_logit_bias":
+        return errors.InvalidRequest(message, param="logit_bias")
+    if output.code == "unsupported_model":
+        return errors.InvalidRequest(message, param="model")
     if output.code in ("unavailable", "adapter_not_loaded"):
         return errors.Unavailable(message)
     return errors.TunesmithError(message, code=output.code)

@@ -26,7 +26,7 @@ async def create_response(
     async with as_caller(request, writes=False) as ctx:
         head, wanted = await run_in_threadpool(_prepare, ctx, body)
     house = foundation_of(request).house
-    schema = "tools" if body.schema_to_keep is None else "text.format"
+    schema = "tools" if wanted[0].required_tools else "text.format"
     parts = streams.merged(house.sampler, wanted, Blame(prompt="input", schema=schema))
     draft = translate_responses.Draft(head, body, house.now)
     if body.stream:
@@ -41,10 +41,10 @@ def refuse(request: Request, _: InReadContext) -> None:
     raise NotFound("endpoint", f"{request.method} {request.url.path}")
 
 
-@router.get("/{response_id}")
-@router.delete("/{response_id}")
-@router.post("/{response_id}/cancel")
-@router.get("/{response_id}/input_items")
+@router.get("/{response_id}", include_in_schema=False)
+@router.delete("/{response_id}", include_in_schema=False)
+@router.post("/{response_id}/cancel", include_in_schema=False)
+@router.get("/{response_id}/input_items", include_in_schema=False)
 def find_response(response_id: str, _: InReadContext) -> None:
     raise NotFound("response", response_id)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain.errors import InvalidRequest
@@ -115,7 +115,18 @@ Texts = Annotated[
 ]
 
 
-class StreamOptions(Request):
+class Part(Request):
+    """An object inside of a body."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_object(cls, part: Any) -> Any:
+        if not isinstance(part, dict):
+            raise ValueError("must be an object")
+        return part
+
+
+class StreamOptions(Part):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
 
     include_usage: bool | None = None
@@ -157,13 +168,14 @@ class CreateChoices(CreateAnswer):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-class FunctionDefinition(Request):
-    """`strict` or not, the arguments of a call keep to the parameters."""
+class FunctionDefinition(Part):
+    """The arguments keep to the parameters where a call is required, `strict` or not."""
+
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"strict"})
 
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
     def plain(self) -> dict[str, Any]:
         """What the model is shown."""
@@ -171,7 +183,7 @@ class FunctionDefinition(Request):
         return {"type": "function", "function": self.model_dump(include=shown, exclude_none=True)}
 
 
-class JsonSchema(Request):
+class JsonSchema(Part):
     """`strict` or not, the answer keeps to the schema."""
 
     IGNORED: ClassVar[frozenset[str]] = frozenset({"description"})

@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from tunesmith.dialects.openai.schemas import Request
 from tunesmith.dialects.openai.schemas_answers import (
     ANY_OBJECT,
     MAX_TOOLS,
@@ -14,6 +13,7 @@ from tunesmith.dialects.openai.schemas_answers import (
     FunctionDefinition,
     JsonSchema,
     Name,
+    Part,
     check_names,
 )
 from tunesmith.domain.errors import InvalidRequest
@@ -58,12 +58,12 @@ Content = Annotated[
 ]
 
 
-class CalledFunction(Request):
+class CalledFunction(Part):
     name: str
     arguments: str
 
 
-class MessageToolCall(Request):
+class MessageToolCall(Part):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"index"})
 
     id: str
@@ -71,7 +71,7 @@ class MessageToolCall(Request):
     function: CalledFunction
 
 
-class ChatMessage(Request):
+class ChatMessage(Part):
     UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"audio": ()}
     IGNORED: ClassVar[frozenset[str]] = frozenset({"annotations"})
 
@@ -105,26 +105,26 @@ class ChatMessage(Request):
         return self
 
 
-class Tool(Request):
+class Tool(Part):
     type: Literal["function"]
     function: FunctionDefinition
 
 
-class FunctionName(Request):
+class FunctionName(Part):
     name: Name
 
 
-class AllowedTool(Request):
+class AllowedTool(Part):
     type: Literal["function"]
     function: FunctionName
 
 
-class AllowedTools(Request):
+class AllowedTools(Part):
     mode: Literal["auto", "required"]
     tools: list[AllowedTool] = Field(min_length=1, max_length=MAX_TOOLS)
 
 
-class ToolChoice(Request):
+class ToolChoice(Part):
     """A word alone is sent as text."""
 
     type: Literal["none", "auto", "required", "function", "allowed_tools"]
@@ -148,14 +148,14 @@ class ToolChoice(Request):
         return None
 
 
-class FunctionChoice(Request):
+class FunctionChoice(Part):
     """A word alone, which is sent as text, or the name of a function."""
 
     mode: Literal["none", "auto"] | None = None
     name: Name | None = None
 
 
-class ResponseFormat(Request):
+class ResponseFormat(Part):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 

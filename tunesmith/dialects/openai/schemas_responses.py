@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tunesmith.dialects.openai.schemas import Request
 from tunesmith.dialects.openai.schemas_answers import (
     ANY_OBJECT,
     MAX_TOOLS,
@@ -13,6 +12,7 @@ from tunesmith.dialects.openai.schemas_answers import (
     CreateAnswer,
     FunctionDefinition,
     Name,
+    Part,
     StreamOptions,
     check_names,
 )
@@ -68,7 +68,7 @@ Content = Annotated[
 ]
 
 
-class InputItem(Request):
+class InputItem(Part):
     """A message, a function call of the model, or what such a call came to."""
 
     IGNORED: ClassVar[frozenset[str]] = frozenset({"caller", "id", "phase", "status"})
@@ -96,7 +96,7 @@ class InputItem(Request):
         return self
 
 
-class TextFormat(Request):
+class TextFormat(Part):
     """`strict` or not, the answer keeps to the schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -121,7 +121,7 @@ class TextFormat(Request):
         return self.schema_ or ANY_OBJECT
 
 
-class TextOptions(Request):
+class TextOptions(Part):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"verbosity"})
 
     format: TextFormat | None = None
@@ -138,12 +138,12 @@ class ResponseTool(FunctionDefinition):
     type: Literal["function"]
 
 
-class ChosenTool(Request):
+class ChosenTool(Part):
     type: Literal["function"]
     name: Name
 
 
-class ResponseToolChoice(Request):
+class ResponseToolChoice(Part):
     """A word alone is sent as text."""
 
     type: Literal["none", "auto", "required", "function", "allowed_tools"]

@@ -39,6 +39,7 @@ Frame = dict[str, Any] | Literal["[DONE]"]
 class Answer:
     text: str
     logprobs: tuple[TokenLogprob, ...]
+    num_echoed: int  # of the log-probabilities: those of the prompt's tokens
     tool_calls: tuple[ToolCall, ...]
     end: SampleOutput
 
@@ -112,6 +113,8 @@ def _answer(outputs: Sequence[SampleOutput]) -> Answer:
     return Answer(
         text="".join(output.text for output in outputs),
         logprobs=tuple(token for output in outputs for token in output.logprobs),
+        # An echo comes before there is a token of the answer.
+        num_echoed=sum(len(o.logprobs) for o in outputs if not o.completion_tokens),
         tool_calls=tuple(output.tool_call for output in outputs if output.tool_call is not None),
         end=outputs[-1],
     )

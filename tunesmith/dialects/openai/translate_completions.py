@@ -1,7 +1,7 @@
 """Wire <-> domain: completions of plain text, whole or in chunks."""
 
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunesmith.dialects.openai import schemas_completions as schemas
@@ -35,7 +35,7 @@ def completion(
         schemas.TextChoice(
             index=index,
             text=answer.text,
-            logprobs=Offsets().logprobs(answer.logprobs) if body.logprobs is not None else None,
+            logprobs=_logprobs(answer, body),
             finish_reason=_finish_reason(answer.end),
         )
         for index, answer in enumerate(answers)
@@ -50,40 +50,47 @@ def completion(
     )
 
 
+def _logprobs(answer: Answer, body: schemas.CreateCompletion) -> schemas.TextLogprobs | None:
+    if body.logprobs is None:
+        return None
+    return Offsets().logprobs(answer.text, answer.logprobs)
+
+
 def _best(group: Sequence[Answer], body: schemas.CreateCompletion) -> Sequence[Answer]:
     """Those with the highest log-probability per token."""
     if len(group) == body.num_choices:
         return group
-    return sorted(group, key=lambda answer: _mean_logprob(answer, body), reverse=True)[
-        : body.num_choices
-    ]
+    return sorted(group, key=_mean_logprob, reverse=True)[: body.num_choices]
 
 
-def _mean_logprob(answer: Answer, body: schemas.CreateCompletion) -> float:
-    echoed = answer.end.prompt_tokens if body.echo else 0
-    values = [logprob(token.logprob or 0.0) for token in answer.logprobs[echoed:]]
+def _mean_logprob(answer: Answer) -> float:
+    values = [logprob(token.logprob or 0.0) for token in answer.logprobs[answer.num_echoed :]]
     return sum(values) / max(len(values), 1)
 
 
 class Offsets:
     """Where in a choice's text each token begins, in characters.
 
-    A token may hold a part of a character; its bytes say where it stands.
+    A token may hold a part of a character; its bytes say where it stands. A tokenizer may put a
+    space before the first, which is no part of the text.
     """
 
     def __init__(self) -> None:
         self._decoder = getincrementaldecoder("utf-8")("replace")
-        self._num_characters = 0
+        self._num_characters: int | None = None
 
-    def logprobs(self, tokens: Iterable[TokenLogprob]) -> schemas.TextLogprobs:
-        """Of the tokens that follow those that were given before."""
+    def logprobs(self, text: str, tokens: Sequence[TokenLogprob]) -> schemas.TextLogprobs:
+        """Of a piece of the text, which follows those that were given before."""
+        if self._num_characters is None:
+            has_space = bool(tokens) and tokens[0].token_bytes[:1] == (ord(" "),)
+            self._num_characters = -1 if has_space and not text.startswith(" ") else 0
         listed = schemas.TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
         for token in tokens:
             value = None if token.logprob is None else logprob(token.logprob)
             listed.tokens.append(_shown(token))
             listed.token_logprobs.append(value)
             listed.top_logprobs.append(None if value is None else _top(token, value))
-            listed.text_offset.append(self._num_characters)
+            listed.text_offset.append(max(self._num_characters, 0))
             self._num_characters += len(self._decoder.decode(bytes(token.token_bytes)))
         return listed
 
@@ -153,7 +160,7 @@ class TextFrames:
     def _chunk(self, index: int, output: SampleOutput, finish_reason: str | None) -> Frame:
         logprobs = None
         if self._body.logprobs is not None and output.logprobs:
-            logprobs = self._offsets[index].logprobs(output.logprobs).model_dump()
+            logprobs = self._offsets[index].logprobs(output.text, output.logprobs).model_dump()
         choice = {
             "text": output.text,
             "index": index,

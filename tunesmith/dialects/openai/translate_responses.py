@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith.dialects.openai import schemas_response_objects as objects
 from tunesmith.dialects.openai import schemas_responses as schemas
-from tunesmith.dialects.openai.schemas import Request
+from tunesmith.dialects.openai.schemas_answers import Part
 from tunesmith.dialects.openai.streams import Answer, Frame
 from tunesmith.dialects.openai.translate import seconds
 from tunesmith.dialects.openai.translate_answers import Head, logprob, new_id
@@ -282,7 +282,7 @@ def _error_code(error: TunesmithError) -> Any:
     return "rate_limit_exceeded" if isinstance(error, QuotaExceeded) else "server_error"
 
 
-def _sent(part: Request) -> dict[str, Any]:
+def _sent(part: Part) -> dict[str, Any]:
     sent: dict[str, Any] = part.model_dump(by_alias=True, exclude_none=True)
     return sent
 
