@@ -285,8 +285,8 @@ def said(**message: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "custom"),
-        ({"tools": [{"type": "web_search", "function": {"name": "f"}}]}, "tools.0.type"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "web_search", "function": {"name": "f"}}]}, "tools"),
         ({"tools": [{"type": "function"}]}, "tools.0.function"),
         ({"tools": [tool(name="a b")]}, "tools.0.function.name"),
         ({"tools": [tool(name="a\n")]}, "tools.0.function.name"),

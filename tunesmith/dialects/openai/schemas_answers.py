@@ -1,7 +1,7 @@
 """The wire: what all requests for an answer share, and the forms of tools and schemas."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, model_validator
@@ -123,6 +123,25 @@ class Part(Request):
     def _is_object(cls, part: Any) -> Any:
         if not isinstance(part, dict):
             raise ValueError("must be an object")
+        return part
+
+
+class TypedPart(Part):
+    """A part of which the original has kinds, in `PLACE`, that we do not know."""
+
+    PLACE: ClassVar[str]
+    KINDS: ClassVar[Collection[str]] = ("function",)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_known(cls, part: Any) -> Any:
+        kind = part.get("type", "") if isinstance(part, dict) else ""
+        if isinstance(kind, str) and kind and kind not in cls.KINDS:
+            raise InvalidRequest(
+                f"Those of type {kind!r} are not available in `{cls.PLACE}`; "
+                f"known are: {', '.join(cls.KINDS)}.",
+                param=cls.PLACE,
+            )
         return part
 
 

@@ -14,6 +14,7 @@ from tunesmith.dialects.openai.schemas_answers import (
     JsonSchema,
     Name,
     Part,
+    TypedPart,
     check_names,
 )
 from tunesmith.domain.errors import InvalidRequest
@@ -105,7 +106,9 @@ class ChatMessage(Part):
         return self
 
 
-class Tool(Part):
+class Tool(TypedPart):
+    PLACE: ClassVar[str] = "tools"
+
     type: Literal["function"]
     function: FunctionDefinition
 

@@ -14,6 +14,7 @@ from tunesmith.dialects.openai.schemas_answers import (
     Name,
     Part,
     StreamOptions,
+    TypedPart,
     check_names,
 )
 from tunesmith.domain.errors import InvalidRequest
@@ -68,13 +69,15 @@ Content = Annotated[
 ]
 
 
-class InputItem(Part):
+class InputItem(TypedPart):
     """A message, a function call of the model, or what such a call came to."""
 
+    PLACE: ClassVar[str] = "input"
+    KINDS: ClassVar[Collection[str]] = tuple(_NEEDED)
     IGNORED: ClassVar[frozenset[str]] = frozenset({"caller", "id", "phase", "status"})
     UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"async": (False,), "namespace": ()}
 
-    type: str = "message"
+    type: Literal["message", "function_call", "function_call_output"] = "message"
     role: Literal["user", "assistant", "system", "developer"] | None = None
     content: Content = None
     call_id: str | None = None
@@ -84,10 +87,6 @@ class InputItem(Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.type not in _NEEDED:
-            raise InvalidRequest(
-                f"Items of type {self.type!r} are not available in `input`.", param="input"
-            )
         for field in _NEEDED[self.type]:
             if getattr(self, field) is None:
                 raise InvalidRequest(
@@ -127,7 +126,8 @@ class TextOptions(Part):
     format: TextFormat | None = None
 
 
-class ResponseTool(FunctionDefinition):
+class ResponseTool(FunctionDefinition, TypedPart):
+    PLACE: ClassVar[str] = "tools"
     UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {
         "allowed_callers": (["direct"],),
         "async": (False,),
