@@ -14,6 +14,8 @@ from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.models import TunedModel
 from tunesmith.services.context import Context
 
+MAX_TOTAL_LENGTH = 32 * 1024 * 1024  # in characters, of all the prompts of a call
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -88,7 +90,7 @@ def chat_requests(
         required_tools=tools.required(),
         parallel_tool_calls=tools.in_parallel,
     )
-    return _choices(request, num_choices)
+    return _choices([request], num_choices)
 
 
 def text_requests(
@@ -100,15 +102,13 @@ def text_requests(
 ) -> list[SampleRequest]:
     """The choices of each prompt, prompt by prompt; a prompt is text or token ids."""
     request = _request(ctx, model, sampling)
-    requests = []
-    for prompt in prompts:
-        filled = (
-            replace(request, prompt=prompt)
-            if isinstance(prompt, str)
-            else replace(request, prompt_token_ids=prompt)
-        )
-        requests += _choices(filled, num_choices)
-    return requests
+    requests = [
+        replace(request, prompt=prompt)
+        if isinstance(prompt, str)
+        else replace(request, prompt_token_ids=prompt)
+        for prompt in prompts
+    ]
+    return _choices(requests, num_choices)
 
 
 def embed_requests(
@@ -172,14 +172,21 @@ def _weights(ctx: Context, model: BaseModel | TunedModel) -> tuple[BaseModel, Ad
     return base, AdapterSource(id=model.id.hex, artifacts=model.artifacts)
 
 
-def _choices(request: SampleRequest, num_choices: int) -> list[SampleRequest]:
+def _choices(requests: list[SampleRequest], num_choices: int) -> list[SampleRequest]:
     """With a seed the choices still differ from each other, and repeat from call to call."""
+    if num_choices > 1:  # each is sent to a worker with the whole of its prompt
+        length = sum(len(repr(request)) for request in requests) * num_choices
+        if length > MAX_TOTAL_LENGTH:
+            raise InvalidRequest(
+                "So many choices are too many for so long a prompt; ask for fewer.", param="n"
+            )
     return [
         replace(
             request,
             request_id=uuid4().hex,
             seed=None if request.seed is None else request.seed + number,
         )
+        for request in requests
         for number in range(num_choices)
     ]
 

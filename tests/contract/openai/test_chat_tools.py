@@ -324,6 +324,8 @@ def said(**message: Any) -> dict[str, Any]:
         ({"functions": [{"name": "f"}], "tools": [TIME]}, "functions"),
         ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call"),
         ({"functions": [{"name": "f"}], "function_call": "required"}, "function_call.mode"),
+        ({"functions": [{"name": "f"}], "tool_choice": "none"}, "tool_choice"),
+        ({"tools": [TIME], "function_call": "none"}, "function_call"),
         (said(role="assistant"), "messages"),
         (said(role="assistant", tool_calls=[]), "messages"),
         (said(role="assistant", tool_calls=[{"id": "x"}]), "messages.0.tool_calls.0.function"),
@@ -334,6 +336,7 @@ def said(**message: Any) -> dict[str, Any]:
         (said(role="user", content=[{"type": "file", "file": {}}]), "messages"),
         (said(role="user", content=[{"type": "text"}]), "messages"),
         (said(role="user", content=["x"]), "messages"),
+        (said(role="user", content=[{"type": {}}]), "messages"),
         (said(role="user", content="\ud800"), "messages"),
     ],
 )

@@ -81,7 +81,8 @@ def test_a_tuned_model_whose_base_is_gone_is_there_and_does_not_answer(
 
 
 @pytest.mark.parametrize(
-    "name", ["gpt-9", "ft:gpt-9:acme::00000000", "ft:x", "a b", "x/y/z", "ft:::::ckpt-step-1"]
+    "name",
+    ["gpt-9", "ft:gpt-9:acme::00000000", "ft:x", "a b", "x/y/z", "ft:::::ckpt-step-1", "a\0b"],
 )
 def test_an_unknown_model_is_named(client: openai.OpenAI, name: str) -> None:
     with refused(404, not_found(name)):

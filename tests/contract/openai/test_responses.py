@@ -475,6 +475,7 @@ def said(**item: Any) -> dict[str, Any]:
         (said(role="tool", content="x"), "input.0.role"),
         (said(role="user", content=5), "input.0.content"),
         (said(role="user", content=["x"]), "input"),
+        (said(role="user", content=[{"type": {}}]), "input"),
         (said(role="user", content=[{"type": "input_text"}]), "input"),
         (said(role="user", content=[{"type": "input_image", "image_url": "x"}]), "input"),
         (said(role="user", content=[{"type": "input_file", "file_id": "x"}]), "input"),

@@ -9,7 +9,7 @@ from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.models import TunedModel
 from tunesmith.services import inference
 from tunesmith.services.context import Context, House
-from tunesmith.services.inference import Sampling, ToolChoice, Tools, ToolUse
+from tunesmith.services.inference import MAX_TOTAL_LENGTH, Sampling, ToolChoice, Tools, ToolUse
 from tunesmith.store.database import Store
 
 
@@ -28,6 +28,15 @@ def test_with_a_seed_the_choices_differ_and_repeat(ctx: Context) -> None:
     sampling = Sampling(seed=5)
     made = [inference.chat_requests(ctx, base_model(), [], sampling, 3) for _ in range(2)]
     assert [[request.seed for request in requests] for requests in made] == [[5, 6, 7]] * 2
+
+
+def test_choices_of_a_long_prompt_are_few(ctx: Context) -> None:
+    messages = [{"role": "user", "content": "x" * (MAX_TOTAL_LENGTH // 4)}]
+    assert len(inference.chat_requests(ctx, base_model(), messages, Sampling(), 3)) == 3
+    with pytest.raises(InvalidRequest, match="ask for fewer"):
+        inference.chat_requests(ctx, base_model(), messages, Sampling(), 4)
+    with pytest.raises(InvalidRequest, match="ask for fewer"):
+        inference.text_requests(ctx, base_model(), [messages[0]["content"]] * 2, Sampling(), 2)
 
 
 def test_the_choices_of_several_prompts_come_prompt_by_prompt(ctx: Context) -> None:

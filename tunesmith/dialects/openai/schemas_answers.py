@@ -1,7 +1,7 @@
 """The wire: what all requests for an answer share, and the forms of tools and schemas."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, model_validator
@@ -34,10 +34,9 @@ def check_json(value: Any, param: str, depth: int = 0) -> None:
         case float():
             if not math.isfinite(value):
                 raise InvalidRequest(f"{param}: has a number that is not finite.", param=param)
-        case list():
+        case list() if not _is_all_whole(value):  # token ids may be millions
             for item in value:
-                if not isinstance(item, int):
-                    check_json(item, param, depth + 1)
+                check_json(item, param, depth + 1)
         case dict():
             for key, item in value.items():
                 check_json(key, param, depth)
@@ -50,6 +49,27 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def joined_text(content: Any, kinds: Mapping[str, str], param: str) -> Any:
+    """Parts in one string; `kinds` says under which key each kind of part has its text."""
+    if not isinstance(content, list):
+        return content
+    return "".join(_text_of(part, kinds, param) for part in content)
+
+
+def _text_of(part: Any, kinds: Mapping[str, str], param: str) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise InvalidRequest(
+            f"Parts of type {kind!r} are not available in `{param}`; "
+            f"known are: {', '.join(kinds)}.",
+            param=param,
+        )
+    text = part.get(kinds[kind])
+    if not isinstance(text, str):
+        raise InvalidRequest(f"A part of type {kind!r} needs a `{kinds[kind]}`.", param=param)
+    return text
 
 
 def _stops(stop: Any) -> tuple[str, ...]:
@@ -92,12 +112,14 @@ def _token_lists(given: Any) -> list[str | list[int]]:
 
 
 def _is_text(value: Any) -> bool:
-    is_token_ids = isinstance(value, list) and bool(value) and all(map(_is_token_id, value))
-    return isinstance(value, str) or is_token_ids
+    if not isinstance(value, list):
+        return isinstance(value, str)
+    return _is_all_whole(value) and min(value) >= 0 and max(value) <= MAX_TOKEN_ID
 
 
-def _is_token_id(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_TOKEN_ID
+def _is_all_whole(values: list[Any]) -> bool:
+    """True and false are no numbers here."""
+    return set(map(type, values)) == {int}
 
 
 Stops = Annotated[

@@ -16,6 +16,7 @@ from tunesmith.dialects.openai.schemas_answers import (
     Part,
     TypedPart,
     check_names,
+    joined_text,
 )
 from tunesmith.domain.errors import InvalidRequest
 
@@ -23,25 +24,7 @@ _TEXT_KEYS = {"text": "text", "refusal": "refusal"}  # kinds of parts that hold 
 
 
 def _joined_text(content: Any) -> Any:
-    """Text parts in one string."""
-    if not isinstance(content, list):
-        return content
-    return "".join(map(_text_of, content))
-
-
-def _text_of(part: Any) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in _TEXT_KEYS:
-        raise InvalidRequest(
-            f"Parts of type {kind!r} are not available in `messages`; send text parts.",
-            param="messages",
-        )
-    text = part.get(_TEXT_KEYS[kind])
-    if not isinstance(text, str):
-        raise InvalidRequest(
-            f"A part of type {kind!r} needs a `{_TEXT_KEYS[kind]}`.", param="messages"
-        )
-    return text
+    return joined_text(content, _TEXT_KEYS, "messages")
 
 
 def _with_type(choice: Any) -> Any:
@@ -158,6 +141,21 @@ class FunctionChoice(Part):
     name: Name | None = None
 
 
+SentToolChoice = Annotated[
+    ToolChoice | None,
+    BeforeValidator(
+        _with_type,
+        json_schema_input_type=Literal["none", "auto", "required"] | ToolChoice | None,
+    ),
+]
+SentFunctionChoice = Annotated[
+    FunctionChoice | None,
+    BeforeValidator(
+        _with_mode, json_schema_input_type=Literal["none", "auto"] | FunctionChoice | None
+    ),
+]
+
+
 class ResponseFormat(Part):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
@@ -208,10 +206,10 @@ class CreateChatCompletion(CreateChoices):
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
-    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_with_type)] = None
+    tool_choice: SentToolChoice = None
     parallel_tool_calls: bool | None = None
     functions: list[FunctionDefinition] | None = Field(None, max_length=MAX_TOOLS)
-    function_call: Annotated[FunctionChoice | None, BeforeValidator(_with_mode)] = None
+    function_call: SentFunctionChoice = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -219,6 +217,14 @@ class CreateChatCompletion(CreateChoices):
             raise InvalidRequest("`top_logprobs` needs `logprobs: true`.", param="top_logprobs")
         if self.tools and self.functions:
             raise InvalidRequest("Send `tools` or `functions`, not both.", param="functions")
+        if self.functions and self.tool_choice is not None:
+            raise InvalidRequest(
+                "`tool_choice` is for `tools`; send `function_call`.", param="tool_choice"
+            )
+        if self.tools and self.function_call is not None:
+            raise InvalidRequest(
+                "`function_call` is for `functions`; send `tool_choice`.", param="function_call"
+            )
         if self.tool_choice is not None:
             if self.tool_choice.type == "required" and not self.tools:
                 raise InvalidRequest(

@@ -16,6 +16,7 @@ from tunesmith.dialects.openai.schemas_answers import (
     StreamOptions,
     TypedPart,
     check_names,
+    joined_text,
 )
 from tunesmith.domain.errors import InvalidRequest
 
@@ -33,25 +34,7 @@ _NEEDED = {
 
 
 def _joined_text(content: Any) -> Any:
-    """Text parts in one string."""
-    if not isinstance(content, list):
-        return content
-    return "".join(map(_text_of, content))
-
-
-def _text_of(part: Any) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in _TEXT_KEYS:
-        raise InvalidRequest(
-            f"Parts of type {kind!r} are not available in `input`; send input_text parts.",
-            param="input",
-        )
-    text = part.get(_TEXT_KEYS[kind])
-    if not isinstance(text, str):
-        raise InvalidRequest(
-            f"A part of type {kind!r} needs a `{_TEXT_KEYS[kind]}`.", param="input"
-        )
-    return text
+    return joined_text(content, _TEXT_KEYS, "input")
 
 
 def _items(given: Any) -> Any:
@@ -208,14 +191,24 @@ class CreateResponse(CreateAnswer):
         }
     )
 
-    input: Annotated[list[InputItem], BeforeValidator(_items), Field(min_length=1)]
+    input: Annotated[
+        list[InputItem],
+        BeforeValidator(_items, json_schema_input_type=str | list[InputItem]),
+        Field(min_length=1),
+    ]
     instructions: str | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     max_output_tokens: int | None = Field(None, ge=1)
     text: TextOptions | None = None
     tools: list[ResponseTool] | None = Field(None, max_length=MAX_TOOLS)
-    tool_choice: Annotated[ResponseToolChoice | None, BeforeValidator(_with_type)] = None
+    tool_choice: Annotated[
+        ResponseToolChoice | None,
+        BeforeValidator(
+            _with_type,
+            json_schema_input_type=Literal["none", "auto", "required"] | ResponseToolChoice | None,
+        ),
+    ] = None
     parallel_tool_calls: bool | None = None
     metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=MAX_METADATA_PAIRS)
     include: list[Include] | None = None
