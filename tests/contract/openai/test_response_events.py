@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel as Form
 
 from tests.contract.openai.test_responses import TIME, USAGE, WEATHER, call_both
-from tests.contract.server import BASE, ScriptedSampler, delta, done, failed, token
+from tests.contract.server import BASE, ScriptedSampler, called, delta, done, failed, token
 from tunesmith.dialects.openai import streams
 from tunesmith.domain.errors import QuotaExceeded
 
@@ -137,6 +137,19 @@ def test_log_probabilities_come_with_their_text(
         model=BASE, input="Hi.", include=["message.output_text.logprobs"]
     ) as stream:
         assert stream.get_final_response().output_text == "a"
+
+
+def test_log_probabilities_without_text_make_no_message(
+    http: httpx.Client, sampler: ScriptedSampler
+) -> None:
+    sampler.script = lambda request: [
+        called(request, "time", "{}"),
+        delta(request, "", token("}", -1)),
+        done(request, "tool_calls"),
+    ]
+    body = ASKED | {"tools": [TIME], "include": ["message.output_text.logprobs"]}
+    events = events_of(http.post("/responses", json=body))
+    assert types_of(events) == [*OPENING, *CALL, "response.completed"]
 
 
 def test_an_answer_that_ran_out_of_tokens_is_incomplete(

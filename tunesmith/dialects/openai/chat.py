@@ -8,6 +8,7 @@ from tunesmith.dialects.openai import models, streams, translate_chat
 from tunesmith.dialects.openai import schemas_chat as schemas
 from tunesmith.dialects.openai.auth import Secret, as_caller
 from tunesmith.dialects.openai.errors import Blame
+from tunesmith.dialects.openai.schemas_chat_objects import ChatCompletion
 from tunesmith.dialects.openai.translate_answers import Head, head
 from tunesmith.domain.assignments import SampleRequest
 from tunesmith.http import foundation_of
@@ -17,10 +18,10 @@ from tunesmith.services.context import Context
 router = APIRouter(prefix="/chat", tags=["answers"])
 
 
-@router.post("/completions", response_model=schemas.ChatCompletion)
+@router.post("/completions", response_model=ChatCompletion)
 async def create_chat_completion(
     _: Secret, request: Request, body: schemas.CreateChatCompletion
-) -> schemas.ChatCompletion | StreamingResponse:
+) -> ChatCompletion | StreamingResponse:
     async with as_caller(request, writes=False) as ctx:
         head, wanted = await run_in_threadpool(_prepare, ctx, body)
     schema = "tools" if wanted[0].required_tools else "response_format"

@@ -8,6 +8,7 @@ from tunesmith.dialects.openai import models, streams, translate_responses
 from tunesmith.dialects.openai import schemas_responses as schemas
 from tunesmith.dialects.openai.auth import InReadContext, Secret, as_caller
 from tunesmith.dialects.openai.errors import Blame
+from tunesmith.dialects.openai.response_events import ResponseFrames
 from tunesmith.dialects.openai.schemas_response_objects import Response
 from tunesmith.dialects.openai.translate_answers import Head, head
 from tunesmith.domain.assignments import SampleRequest
@@ -30,7 +31,7 @@ async def create_response(
     parts = streams.merged(house.sampler, wanted, Blame(prompt="input", schema=schema))
     draft = translate_responses.Draft(head, body, house.now)
     if body.stream:
-        return await streams.respond(request, parts, translate_responses.ResponseFrames(draft))
+        return await streams.respond(request, parts, ResponseFrames(draft))
     (answer,) = await streams.unless_left(request, streams.collected(parts, 1))
     return translate_responses.response(draft, answer)
 

@@ -1,9 +1,9 @@
-"""The wire: chat completions."""
+"""The wire: what chat completions are asked with."""
 
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tunesmith.dialects.openai.schemas_answers import (
     ANY_OBJECT,
@@ -249,84 +249,3 @@ class CreateChatCompletion(CreateChoices):
     def uses_functions(self) -> bool:
         """Whether the answer is to say `function_call`, the older form of `tool_calls`."""
         return bool(self.functions)
-
-
-class PromptTokensDetails(BaseModel):
-    cached_tokens: int = 0
-    audio_tokens: int = 0
-
-
-class CompletionTokensDetails(BaseModel):
-    reasoning_tokens: int = 0
-    audio_tokens: int = 0
-    accepted_prediction_tokens: int = 0
-    rejected_prediction_tokens: int = 0
-
-
-class Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
-    completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
-
-
-FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
-
-
-class TopLogprob(BaseModel):
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class TokenLogprob(TopLogprob):
-    top_logprobs: list[TopLogprob]
-
-
-class ChoiceLogprobs(BaseModel):
-    content: list[TokenLogprob]
-    refusal: None = None
-
-
-class FunctionCall(BaseModel):
-    name: str
-    arguments: str
-
-
-class ToolCall(BaseModel):
-    id: str
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-def _is_none(value: Any) -> bool:
-    return value is None
-
-
-class AnswerMessage(BaseModel):
-    """What calls nothing does not mention calls."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str | None
-    refusal: None = None
-    tool_calls: list[ToolCall] | None = Field(default=None, exclude_if=_is_none)
-    function_call: FunctionCall | None = Field(default=None, exclude_if=_is_none)
-
-
-class ChatChoice(BaseModel):
-    index: int
-    message: AnswerMessage
-    logprobs: ChoiceLogprobs | None = None
-    finish_reason: FinishReason
-
-
-class ChatCompletion(BaseModel):
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[ChatChoice]
-    usage: Usage
-    service_tier: Literal["default"] = "default"
-    system_fingerprint: str

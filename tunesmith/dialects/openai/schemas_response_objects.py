@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -59,7 +60,7 @@ class ResponseUsage(BaseModel):
 
 
 class ResponseError(BaseModel):
-    code: Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+    code: ErrorCode
     message: str
 
 

@@ -1,4 +1,4 @@
-"""The wire: the Responses API. Each request says all that there is to say: nothing is kept."""
+"""The wire: what the Responses API is asked with. A request says all, for nothing is kept."""
 
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self

@@ -13,9 +13,15 @@ from tunesmith.dialects.openai.translate import model_name, outer_id, seconds
 from tunesmith.domain.assignments import SampleOutput
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.models import TunedModel
-from tunesmith.services.inference import Sampling
+from tunesmith.services.inference import Sampling, ToolUse
 
 LEAST_LOGPROB = -9999.0  # what the original says of the very unlikely
+TOOL_USES = {
+    "none": ToolUse.FORBIDDEN,
+    "auto": ToolUse.FREE,
+    "required": ToolUse.REQUIRED,
+    "function": ToolUse.REQUIRED,
+}
 _VERSION = version("tunesmith")
 
 

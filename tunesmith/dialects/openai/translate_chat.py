@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tunesmith.dialects.openai import schemas_chat as schemas
+from tunesmith.dialects.openai import schemas_chat_objects as objects
 from tunesmith.dialects.openai import streams
 from tunesmith.dialects.openai.streams import Answer, Frame
 from tunesmith.dialects.openai.translate_answers import (
+    TOOL_USES,
     Head,
     logprob,
     new_id,
@@ -17,13 +19,6 @@ from tunesmith.domain import assignments
 from tunesmith.domain.assignments import SampleOutput, SamplePart
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.services.inference import Sampling, ToolChoice, Tools, ToolUse
-
-_USES = {
-    "none": ToolUse.FORBIDDEN,
-    "auto": ToolUse.FREE,
-    "required": ToolUse.REQUIRED,
-    "function": ToolUse.REQUIRED,
-}
 
 
 def messages(body: schemas.CreateChatCompletion) -> list[dict[str, Any]]:
@@ -68,7 +63,7 @@ def _tool_choice(body: schemas.CreateChatCompletion) -> ToolChoice:
     if chosen is None:
         return ToolChoice()
     mode = chosen.allowed_tools.mode if chosen.allowed_tools else chosen.type
-    return ToolChoice(use=_USES[mode], names=chosen.names)
+    return ToolChoice(use=TOOL_USES[mode], names=chosen.names)
 
 
 def _function_choice(body: schemas.CreateChatCompletion) -> ToolChoice:
@@ -77,14 +72,14 @@ def _function_choice(body: schemas.CreateChatCompletion) -> ToolChoice:
         return ToolChoice()
     if chosen.name is not None:
         return ToolChoice(use=ToolUse.REQUIRED, names=(chosen.name,))
-    return ToolChoice(use=_USES[chosen.mode or "auto"])
+    return ToolChoice(use=TOOL_USES[chosen.mode or "auto"])
 
 
 def chat_completion(
     head: Head, body: schemas.CreateChatCompletion, answers: Sequence[Answer]
-) -> schemas.ChatCompletion:
+) -> objects.ChatCompletion:
     choices = [
-        schemas.ChatChoice(
+        objects.ChatChoice(
             index=index,
             message=_message(body, answer),
             logprobs=_logprobs(body, answer.logprobs),
@@ -92,7 +87,7 @@ def chat_completion(
         )
         for index, answer in enumerate(answers)
     ]
-    return schemas.ChatCompletion(
+    return objects.ChatCompletion(
         id=head.id,
         created=head.created,
         model=head.model,
@@ -102,34 +97,34 @@ def chat_completion(
     )
 
 
-def _message(body: schemas.CreateChatCompletion, answer: Answer) -> schemas.AnswerMessage:
+def _message(body: schemas.CreateChatCompletion, answer: Answer) -> objects.AnswerMessage:
     if not answer.tool_calls:
-        return schemas.AnswerMessage(content=answer.text)
+        return objects.AnswerMessage(content=answer.text)
     calls = [
-        schemas.FunctionCall(name=call.name, arguments=call.arguments) for call in answer.tool_calls
+        objects.FunctionCall(name=call.name, arguments=call.arguments) for call in answer.tool_calls
     ]
     content = answer.text or None
     if body.uses_functions:
-        return schemas.AnswerMessage(content=content, function_call=calls[0])
-    tool_calls = [schemas.ToolCall(id=new_id("call_"), function=call) for call in calls]
-    return schemas.AnswerMessage(content=content, tool_calls=tool_calls)
+        return objects.AnswerMessage(content=content, function_call=calls[0])
+    tool_calls = [objects.ToolCall(id=new_id("call_"), function=call) for call in calls]
+    return objects.AnswerMessage(content=content, tool_calls=tool_calls)
 
 
 def _logprobs(
     body: schemas.CreateChatCompletion, tokens: Iterable[assignments.TokenLogprob]
-) -> schemas.ChoiceLogprobs | None:
+) -> objects.ChoiceLogprobs | None:
     if not body.logprobs:
         return None
-    return schemas.ChoiceLogprobs(content=list(map(_token_logprob, tokens)))
+    return objects.ChoiceLogprobs(content=list(map(_token_logprob, tokens)))
 
 
-def _token_logprob(of: assignments.TokenLogprob) -> schemas.TokenLogprob:
-    return schemas.TokenLogprob(
+def _token_logprob(of: assignments.TokenLogprob) -> objects.TokenLogprob:
+    return objects.TokenLogprob(
         token=of.token,
         bytes=list(of.token_bytes),
         logprob=logprob(of.logprob or 0.0),
         top_logprobs=[
-            schemas.TopLogprob(
+            objects.TopLogprob(
                 token=top.token, bytes=list(top.token_bytes), logprob=logprob(top.logprob)
             )
             for top in of.top
@@ -137,7 +132,7 @@ def _token_logprob(of: assignments.TokenLogprob) -> schemas.TokenLogprob:
     )
 
 
-def _finish_reason(body: schemas.CreateChatCompletion, end: SampleOutput) -> schemas.FinishReason:
+def _finish_reason(body: schemas.CreateChatCompletion, end: SampleOutput) -> objects.FinishReason:
     match end.finish_reason:
         case "length":
             return "length"
@@ -147,9 +142,9 @@ def _finish_reason(body: schemas.CreateChatCompletion, end: SampleOutput) -> sch
             return "stop"
 
 
-def _usage(ends: Sequence[SampleOutput]) -> schemas.Usage:
+def _usage(ends: Sequence[SampleOutput]) -> objects.Usage:
     prompt_tokens, completion_tokens = token_counts(ends, len(ends))
-    return schemas.Usage(
+    return objects.Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         total_tokens=prompt_tokens + completion_tokens,
@@ -212,7 +207,7 @@ class ChatFrames:
         index: int,
         delta: dict[str, Any],
         *,
-        logprobs: schemas.ChoiceLogprobs | None = None,
+        logprobs: objects.ChoiceLogprobs | None = None,
         finish_reason: str | None = None,
     ) -> Frame:
         choice = {

@@ -1,6 +1,6 @@
-"""Wire <-> domain: the Responses API, whole or as events."""
+"""Wire <-> domain: the Responses API."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,21 +8,14 @@ from typing import Any
 from tunesmith.dialects.openai import schemas_response_objects as objects
 from tunesmith.dialects.openai import schemas_responses as schemas
 from tunesmith.dialects.openai.schemas_answers import Part
-from tunesmith.dialects.openai.streams import Answer, Frame
+from tunesmith.dialects.openai.streams import Answer
 from tunesmith.dialects.openai.translate import seconds
-from tunesmith.dialects.openai.translate_answers import Head, logprob, new_id
-from tunesmith.domain.assignments import SampleOutput, SamplePart, TokenLogprob, ToolCall
+from tunesmith.dialects.openai.translate_answers import TOOL_USES, Head, logprob, new_id
+from tunesmith.domain.assignments import SampleOutput, TokenLogprob, ToolCall
 from tunesmith.domain.errors import InvalidRequest, QuotaExceeded, TunesmithError
-from tunesmith.services.inference import Sampling, ToolChoice, Tools, ToolUse
+from tunesmith.services.inference import Sampling, ToolChoice, Tools
 
 Item = objects.OutputMessage | objects.OutputCall
-
-_USES = {
-    "none": ToolUse.FORBIDDEN,
-    "auto": ToolUse.FREE,
-    "required": ToolUse.REQUIRED,
-    "function": ToolUse.REQUIRED,
-}
 
 
 def messages(body: schemas.CreateResponse) -> list[dict[str, Any]]:
@@ -63,7 +56,7 @@ def tools(body: schemas.CreateResponse) -> Tools:
     if chosen is None:
         choice = ToolChoice()
     else:
-        choice = ToolChoice(use=_USES[chosen.mode or chosen.type], names=chosen.names)
+        choice = ToolChoice(use=TOOL_USES[chosen.mode or chosen.type], names=chosen.names)
     return Tools(
         definitions=body.definitions,
         choice=choice,
@@ -125,9 +118,9 @@ class Draft:
 def response(draft: Draft, answer: Answer) -> objects.Response:
     if answer.text or not answer.tool_calls:
         message = Message(pieces=[answer.text])
-        message.logprobs += _logprobs(answer.logprobs)
-        draft.items.append(message.item(_status(answer.end)))
-    draft.items += map(_call_item, answer.tool_calls)
+        message.logprobs += logprobs(answer.logprobs)
+        draft.items.append(message.item(status_of(answer.end)))
+    draft.items += map(call_item, answer.tool_calls)
     return draft.ended(answer.end)
 
 
@@ -146,106 +139,7 @@ class Message:
         return objects.OutputMessage(id=self.id, status=status, content=[self.content()])
 
 
-class ResponseFrames:
-    """The events of a streamed response, numbered from 0."""
-
-    def __init__(self, draft: Draft) -> None:
-        self._draft = draft
-        self._num_events = 0
-        self._message: Message | None = None
-        self._end: SampleOutput | None = None
-
-    def opening(self) -> Iterator[Frame]:
-        yield self._event("response.created", response=self._draft.in_progress())
-        yield self._event("response.in_progress", response=self._draft.in_progress())
-
-    def part(self, index: int, output: SampleOutput) -> Iterator[Frame]:
-        if output.text or output.logprobs:
-            yield from self._write(output)
-        if output.tool_call is not None:
-            yield from self._finish_message("completed")
-            yield from self._call(output.tool_call)
-        if output.part is SamplePart.DONE:
-            self._end = output
-            if self._message is None and not self._draft.items:
-                yield from self._begin_message()
-            yield from self._finish_message(_status(output))
-
-    def closing(self) -> Iterator[Frame]:
-        assert self._end is not None
-        whole = self._draft.ended(self._end)
-        yield self._event(f"response.{whole.status}", response=whole)
-
-    def failure(self, error: TunesmithError) -> Iterator[Frame]:
-        if self._message is not None:
-            self._draft.items.append(self._message.item("incomplete"))
-        yield self._event("response.failed", response=self._draft.failed(error))
-
-    def _write(self, output: SampleOutput) -> Iterator[Frame]:
-        yield from self._begin_message()
-        assert self._message is not None
-        logprobs = _logprobs(output.logprobs)
-        self._message.pieces.append(output.text)
-        self._message.logprobs += logprobs
-        yield self._text_event("response.output_text.delta", delta=output.text, logprobs=logprobs)
-
-    def _begin_message(self) -> Iterator[Frame]:
-        if self._message is not None:
-            return
-        self._message = Message()
-        item = objects.OutputMessage(id=self._message.id, status="in_progress", content=[])
-        yield self._item_event("response.output_item.added", item)
-        yield self._text_event("response.content_part.added", part=self._message.content())
-
-    def _finish_message(self, status: objects.ItemStatus) -> Iterator[Frame]:
-        if self._message is None:
-            return
-        content, item = self._message.content(), self._message.item(status)
-        yield self._text_event(
-            "response.output_text.done", text=content.text, logprobs=content.logprobs
-        )
-        yield self._text_event("response.content_part.done", part=content)
-        yield self._item_event("response.output_item.done", item)
-        self._message = None
-        self._draft.items.append(item)
-
-    def _call(self, call: ToolCall) -> Iterator[Frame]:
-        item = _call_item(call)
-        begun = item.model_copy(update={"arguments": "", "status": "in_progress"})
-        yield self._item_event("response.output_item.added", begun)
-        place = {"item_id": item.id, "output_index": len(self._draft.items)}
-        yield self._event("response.function_call_arguments.delta", **place, delta=call.arguments)
-        yield self._event(
-            "response.function_call_arguments.done",
-            **place,
-            name=call.name,
-            arguments=call.arguments,
-        )
-        yield self._item_event("response.output_item.done", item)
-        self._draft.items.append(item)
-
-    def _item_event(self, kind: str, item: Item) -> Frame:
-        return self._event(kind, output_index=len(self._draft.items), item=item)
-
-    def _text_event(self, kind: str, **fields: Any) -> Frame:
-        assert self._message is not None
-        place = {"item_id": self._message.id, "output_index": len(self._draft.items)}
-        return self._event(kind, **place, content_index=0, **fields)
-
-    def _event(self, kind: str, **fields: Any) -> Frame:
-        number = self._num_events
-        self._num_events += 1
-        plain = {name: _plain(value) for name, value in fields.items()}
-        return {"type": kind, "sequence_number": number, **plain}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value.model_dump() if hasattr(value, "model_dump") else value
-
-
-def _call_item(call: ToolCall) -> objects.OutputCall:
+def call_item(call: ToolCall) -> objects.OutputCall:
     return objects.OutputCall(
         id=new_id("fc_"),
         call_id=new_id("call_"),
@@ -255,7 +149,7 @@ def _call_item(call: ToolCall) -> objects.OutputCall:
     )
 
 
-def _logprobs(tokens: Iterable[TokenLogprob]) -> list[objects.ResponseLogprob]:
+def logprobs(tokens: Iterable[TokenLogprob]) -> list[objects.ResponseLogprob]:
     return [
         objects.ResponseLogprob(
             token=token.token,
@@ -272,11 +166,11 @@ def _logprobs(tokens: Iterable[TokenLogprob]) -> list[objects.ResponseLogprob]:
     ]
 
 
-def _status(end: SampleOutput) -> objects.ItemStatus:
+def status_of(end: SampleOutput) -> objects.ItemStatus:
     return "incomplete" if end.finish_reason == "length" else "completed"
 
 
-def _error_code(error: TunesmithError) -> Any:
+def _error_code(error: TunesmithError) -> objects.ErrorCode:
     if isinstance(error, InvalidRequest):
         return "invalid_prompt"
     return "rate_limit_exceeded" if isinstance(error, QuotaExceeded) else "server_error"
