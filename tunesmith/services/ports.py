@@ -17,5 +17,5 @@ class Sampler(Protocol):
         ...
 
     async def embed(self, request: EmbedRequest) -> SampleOutput:
-        """The one part of the answer, `EMBEDDING` or `FAILED`."""
+        """An `EMBEDDING` part, or a `FAILED` one. Raises `Unavailable` where nobody answers."""
         ...
