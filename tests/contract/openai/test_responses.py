@@ -406,7 +406,8 @@ def test_refused_parameters_are_the_tools_fault(
 
 def test_responses_are_not_kept(client: openai.OpenAI, sampler: ScriptedSampler) -> None:
     id = client.responses.create(model=BASE, input="Hi.", store=True).id
-    body = error(f"No such response: {id}. Responses are not kept on this server.")
+    message = f"No such response: {id}. Responses are not kept on this server."
+    body = error(message, code="unknown_url")
     with refused(404, body):
         client.responses.retrieve(id)
     with refused(404, body):

@@ -120,7 +120,7 @@ def _not_found_words(error: errors.NotFound) -> tuple[str, str | None, str | Non
             return message, error.param, "model_not_found"
         case "response":
             message = f"No such response: {reference}. Responses are not kept on this server."
-            return message, error.param, None
+            return message, error.param, "unknown_url"
         case "endpoint":
             return f"{reference} is not available on this server.", None, "unknown_url"
         case "model" | "base model":

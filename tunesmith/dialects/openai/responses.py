@@ -1,4 +1,4 @@
-"""The Responses API. Answers are not kept, so there is none to ask for, go on from or cancel."""
+"""The Responses API: answers are not kept, so there is none to ask for, go on from or cancel."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse

@@ -42,7 +42,7 @@ class CreateCompletion(CreateChoices):
         return self.best_of or self.num_choices
 
 
-class Usage(BaseModel):
+class TextUsage(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
@@ -73,5 +73,5 @@ class Completion(BaseModel):
     created: int
     model: str
     choices: list[TextChoice]
-    usage: Usage
+    usage: TextUsage
     system_fingerprint: str

@@ -113,9 +113,9 @@ def _finish_reason(end: SampleOutput) -> schemas.FinishReason:
     return "length" if end.finish_reason == "length" else "stop"
 
 
-def _usage(ends: Sequence[SampleOutput], num_per_prompt: int) -> schemas.Usage:
+def _usage(ends: Sequence[SampleOutput], num_per_prompt: int) -> schemas.TextUsage:
     prompt_tokens, completion_tokens = token_counts(ends, num_per_prompt)
-    return schemas.Usage(
+    return schemas.TextUsage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         total_tokens=prompt_tokens + completion_tokens,
