@@ -16,8 +16,6 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 def resolve(ctx: Context, name: str) -> BaseModel | TunedModel:
     """The model of that name or alias that the caller may use; raises `NotFound`."""
-    if "\0" in name:  # PostgreSQL cannot even look for it
-        raise NotFound("model", name, param="model")
     short_id = translate.short_id_in(name)
     model = models.find_base(ctx, name) if short_id is None else models.find_tuned(ctx, short_id)
     if model is None or (isinstance(model, TunedModel) and translate.model_name(model) != name):

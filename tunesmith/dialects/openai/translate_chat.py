@@ -30,11 +30,12 @@ def messages(body: schemas.CreateChatCompletion) -> list[dict[str, Any]]:
         fields["content"] = message.content if message.content is not None else message.refusal
         fields.pop("refusal", None)
         called = fields.pop("function_call", None)
-        if not fields.get("tool_calls"):
-            fields.pop("tool_calls", None)
+        calls = fields.pop("tool_calls", [])
         if called is not None:
             call_id = f"call_{number}"
-            fields["tool_calls"] = [{"id": call_id, "type": "function", "function": called}]
+            calls.append({"id": call_id, "type": "function", "function": called})
+        if calls:
+            fields["tool_calls"] = calls
         if message.role == "function":
             fields |= {"role": "tool", "tool_call_id": call_id}
         plain.append(fields)
