@@ -117,7 +117,9 @@ class Page:
 
     def _route(self, route: APIRoute) -> Iterator[str]:
         for method in sorted(route.methods or ()):
-            operation = self._paths[route.path_format][method.lower()]
+            operation = self._paths.get(route.path_format, {}).get(method.lower())
+            if operation is None:  # answered, but no part of the API
+                continue
             yield from ("", f"### {method} {openai.PREFIX}{route.path_format}")
             if operation.get("description"):
                 yield from ("", " ".join(operation["description"].split()))

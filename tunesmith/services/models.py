@@ -11,6 +11,8 @@ from tunesmith.services.context import Context
 
 
 def find_base(ctx: Context, name: str) -> BaseModel | None:
+    if "\0" in name:  # PostgreSQL cannot even look for it
+        return None
     return ctx.store.models.find_base(name)
 
 

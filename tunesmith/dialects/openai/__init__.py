@@ -6,12 +6,14 @@ from tunesmith.dialects.openai import (
     chat,
     completions,
     documentation,
+    embeddings,
     files,
     graders,
     integrations,
     jobs,
     models,
     permissions,
+    responses,
     uploads,
     webhooks,
 )
@@ -46,7 +48,7 @@ def build(
     app.add_middleware(VendorHeaders)
     for module in (files, uploads, jobs, permissions, graders, models):
         app.include_router(module.router, responses=documentation.ERRORS)
-    for module in (chat, completions):
+    for module in (chat, completions, responses, embeddings):
         app.include_router(
             module.router, dependencies=[Depends(within_limits)], responses=documentation.ERRORS
         )
