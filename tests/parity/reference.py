@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from tunesmith.engine.chat import Example
+from tunesmith.engine.examples import Example
 from tunesmith.engine.lora import Adapter
 
 

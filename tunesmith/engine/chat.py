@@ -2,28 +2,17 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
+from tunesmith.engine import functions
 from tunesmith.engine.errors import BadConversation
+from tunesmith.engine.examples import Example
 
 Message = dict[str, Any]
 
 _MARK = "\u2042mark\u2042"  # text that no template and hardly any conversation contains
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One row to train on; `loss_mask[i]` says whether the model learns to produce token i."""
-
-    token_ids: list[int]
-    loss_mask: list[bool]
-
-    @property
-    def num_supervised_tokens(self) -> int:
-        return sum(self.loss_mask)
 
 
 def encode_conversation(
@@ -34,7 +23,7 @@ def encode_conversation(
     A supervised message begins where the template's generation prompt ends, as it will when the
     model is asked, and ends with its end-of-message token.
     """
-    plain = [_plain(message, tokenizer) for message in messages]
+    plain = _plain_messages(messages, tokenizer)
 
     def render(upto: list[Message], add_generation_prompt: bool) -> str:
         return _render(tokenizer, upto, tools, add_generation_prompt)
@@ -43,7 +32,7 @@ def encode_conversation(
     spans = [
         _assistant_span(render, plain, index, text)
         for index, message in enumerate(messages)
-        if message.get("role") == "assistant" and message.get("weight", 1) != 0
+        if message.get("role") == "assistant" and message.get("weight") in (None, 1)
     ]
     if not spans:
         raise BadConversation("No assistant message is left to learn from.")
@@ -82,7 +71,7 @@ def encode_completion(tokenizer: Any, prompt: str, completion: str) -> Example:
 
 def encode_prompt(tokenizer: Any, messages: list[Message]) -> list[int]:
     """What the model is given to answer as the assistant."""
-    text = _render(tokenizer, [_plain(message, tokenizer) for message in messages], None, True)
+    text = _render(tokenizer, _plain_messages(messages, tokenizer), None, True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -124,28 +113,53 @@ def _assistant_span(
     """
     before = render(messages[:index], True)
     after = render(messages[: index + 1], False)
-    content = messages[index]["content"].strip()
-
-    def around_mark(marked: str, following: list[Message]) -> list[str]:
-        message = {**messages[index], "content": marked}
-        parts = render([*messages[:index], message, *following], False).split(_MARK)
-        if not content or len(parts) != 2:
-            raise BadConversation(
-                f"The chat template does not show where message {index + 1} begins and ends."
-            )
-        return parts
-
+    message = messages[index]
+    content = message["content"].strip()
     following = messages[index + 1 :]
+
+    if message.get("tool_calls"):
+        without = {key: value for key, value in message.items() if key != "tool_calls"}
+        if render([*messages[:index], without], False) == after:
+            raise BadConversation("The chat template does not write tool calls.")
+
+    def around_mark(marked: Message, following: list[Message]) -> tuple[str, str]:
+        head, found, tail = render([*messages[:index], marked, *following], False).partition(_MARK)
+        if not found or _MARK in tail:
+            raise _unclear(index)
+        return head, tail
+
     if text.startswith(before):
         start = len(before)
     else:
-        start = len(around_mark(_MARK + content, following)[0])
+        head = around_mark({**message, "content": _MARK + content}, following)[0]
+        start = len(head)
+        if not text.startswith(head):
+            raise _unclear(index)
     if text.startswith(after):
-        return start, len(after)
-    rest = around_mark(content + _MARK, following)[1]
-    closing = around_mark(content + _MARK, [])[1]
-    end = len(text) - len(rest)
-    return start, end + len(closing) if rest.startswith(closing) else end
+        end = len(after)
+    else:
+        marked = _marked_at_end(message, content)
+        rest = around_mark(marked, following)[1]
+        closing = around_mark(marked, [])[1]
+        if not text.endswith(rest):
+            raise _unclear(index)
+        end = len(text) - len(rest) + (len(closing) if rest.startswith(closing) else 0)
+    return start, end
+
+
+def _marked_at_end(message: Message, content: str) -> Message:
+    """The mark stands in what the message ends with: its last call, or its text."""
+    if not message.get("tool_calls"):
+        return {**message, "content": content + _MARK}
+    *calls, last = message["tool_calls"]
+    function = {**last["function"], "name": last["function"]["name"] + _MARK}
+    return {**message, "tool_calls": [*calls, {**last, "function": function}]}
+
+
+def _unclear(index: int) -> BadConversation:
+    return BadConversation(
+        f"The chat template does not show where message {index + 1} begins and ends."
+    )
 
 
 def _upto_end_token(
@@ -178,17 +192,21 @@ def _render(
     return text
 
 
+def _plain_messages(messages: list[Message], tokenizer: Any) -> list[Message]:
+    return [_plain(message, tokenizer) for message in functions.as_tool_calls(messages)]
+
+
 def _plain(message: Message, tokenizer: Any) -> Message:
     """The message as chat templates expect it: text content, arguments as objects."""
     role = message.get("role")
     if not isinstance(role, str):
         raise BadConversation("Each message needs a `role`.")
-    if role == "function" or "function_call" in message:
-        raise BadConversation("`function_call` is not supported; use `tool_calls` and role tool.")
-    if message.get("weight", 1) not in (0, 1):
+    if message.get("weight") not in (None, 0, 1):
         raise BadConversation("`weight` must be 0 or 1.")
-    plain = {key: value for key, value in message.items() if key != "weight" and value is not None}
-    plain["content"] = _text(message.get("content"))
+    plain = {key: value for key, value in message.items() if value is not None}
+    plain.pop("weight", None)
+    refusal = plain.pop("refusal", None)
+    plain["content"] = _text(message.get("content")) or refusal or ""
     if role == "developer" and "developer" not in str(tokenizer.chat_template):
         plain["role"] = "system"
     if "tool_calls" in plain:
@@ -209,7 +227,8 @@ def _text(content: Any) -> str:
 
 
 def _part_text(part: Any) -> str:
-    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+    kind = part.get("type") if isinstance(part, dict) else None
+    text = part.get(kind) if kind in ("text", "refusal") else None
     if not isinstance(text, str):
         raise BadConversation("Only parts of type `text` are supported in `content`.")
     return text
@@ -218,7 +237,14 @@ def _part_text(part: Any) -> str:
 def _with_parsed_arguments(call: Any) -> Any:
     """OpenAI sends the arguments as a JSON string; templates print an object as JSON."""
     try:
-        arguments = json.loads(call["function"]["arguments"])
-    except (TypeError, KeyError, ValueError):
+        function = call["function"]
+        if not isinstance(function["name"], str):
+            raise TypeError
+        arguments = function["arguments"]
+    except (TypeError, KeyError) as error:
+        raise BadConversation("A tool call needs a function's `name` and `arguments`.") from error
+    try:
+        parsed = json.loads(arguments or "{}")
+    except (TypeError, ValueError):
         return call
-    return {**call, "function": {**call["function"], "arguments": arguments}}
+    return {**call, "function": {**function, "arguments": parsed}}

@@ -44,6 +44,7 @@ _REFUSED_OPTIONS = (
 class PeftFolder:
     lora: LoraSpec
     use_rslora: bool
+    base_model_name: str  # as the folder spells it; empty where it does not say
     weights: dict[str, tuple[Tensor, Tensor]]  # module name -> A (rank, in), B (out, rank)
 
 
@@ -65,7 +66,12 @@ def read(folder: Path) -> PeftFolder:
         dropout=float(config.get("lora_dropout", 0.0)),
         targets=tuple(sorted({name.rpartition(".")[2] for name in weights})),
     )
-    return PeftFolder(lora=lora, use_rslora=bool(config.get("use_rslora")), weights=weights)
+    return PeftFolder(
+        lora=lora,
+        use_rslora=bool(config.get("use_rslora")),
+        base_model_name=str(config.get("base_model_name_or_path") or ""),
+        weights=weights,
+    )
 
 
 def write(

@@ -5,8 +5,8 @@ import pytest
 
 from tests.tiny_models import make_tokenizer
 from tunesmith.engine import chat
-from tunesmith.engine.chat import Example
 from tunesmith.engine.errors import BadConversation
+from tunesmith.engine.examples import Example
 
 # As Qwen3's: a last answer gets an empty thinking block, which earlier ones lose.
 THINKING_TEMPLATE = (
@@ -151,12 +151,6 @@ def test_tool_calls_and_tools_go_through_the_template() -> None:
     example = chat.encode_conversation(tokenizer, messages, tools)
     assert learned(tokenizer, example) == ['{"city": "Ulm"}<|end|>', "It rains.<|end|>"]
     assert json.dumps(tools)[:20] in tokenizer.decode(example.token_ids)
-
-
-def test_legacy_function_calls_are_refused_by_name() -> None:
-    messages = [*conversation("hi"), {"role": "assistant", "function_call": {"name": "f"}}]
-    with pytest.raises(BadConversation, match="function_call"):
-        chat.encode_conversation(tokenizer_with(), messages)
 
 
 def test_a_developer_speaks_as_system_where_the_template_knows_no_developers() -> None:

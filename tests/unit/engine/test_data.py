@@ -48,9 +48,9 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
     rows = [GOOD, {"prompt": "a", "completion": " blue" * 20}]
     dataset = returned(data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12))
-    assert [len(example.token_ids) for example in dataset.examples][1] == 12
+    assert [len(example.token_ids) for example in dataset.rows][1] == 12
     assert dataset.num_truncated == 1
-    assert dataset.num_tokens == sum(len(example.token_ids) for example in dataset.examples)
+    assert dataset.num_tokens == sum(len(example.token_ids) for example in dataset.rows)
 
 
 def test_a_row_whose_learned_tokens_are_all_cut_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-from tunesmith.engine.chat import Example
+from tunesmith.engine.examples import Example
 from tunesmith.engine.packing import group_by_prefix, pack, pack_singly
 
 HEAD = list(range(100, 140))
@@ -61,7 +61,7 @@ def test_a_group_does_not_give_up_a_long_prefix_for_one_more_member() -> None:
     examples = [example(*HEAD, *range(50), n, learned=1) for n in (500, 501, 502)]
     other = example(*HEAD[:33], 9, learned=1)
     groups = group_by_prefix([*examples, other])
-    assert sorted((len(group.examples), group.num_shared) for group in groups) == [(1, 0), (3, 90)]
+    assert sorted((len(group.units), group.num_shared) for group in groups) == [(1, 0), (3, 90)]
 
 
 def test_without_sharing_every_example_stands_alone_in_the_stream() -> None:
