@@ -140,7 +140,7 @@ def test_an_adapter_of_another_base_is_refused_and_leaves_nothing_behind(
         list(train(same_shapes, spec, lambda: False))
     assert spec.run_id not in same_shapes.adapters
     other_shapes = BaseModel.load(make_tiny_gpt2(tmp_path / "gpt2"), name="tiny-llama")
-    with pytest.raises(BadAdapter, match="no linear layer named model.layers.0"):
+    with pytest.raises(BadAdapter, match="no linear layer named"):
         list(train(other_shapes, spec, lambda: False))
     assert spec.run_id not in other_shapes.adapters
 
