@@ -36,8 +36,12 @@ def check_messages(messages: Any, where: str = "`messages`") -> list[dict[str, A
     return messages
 
 
-def is_learned_from(message: dict[str, Any]) -> bool:
-    return message["role"] == "assistant" and message.get("weight") in (None, 1)
+def check_learned(messages: list[dict[str, Any]]) -> None:
+    answers = [message for message in messages if message["role"] == "assistant"]
+    if not answers:
+        raise bad("There is no message with the role assistant to learn from.")
+    if all(answer.get("weight") == 0 for answer in answers):
+        raise bad("Every message of the assistant has weight 0, so there is nothing to learn.")
 
 
 def check_tools(holder: dict[str, Any], messages: list[dict[str, Any]]) -> None:

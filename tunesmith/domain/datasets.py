@@ -127,8 +127,7 @@ def _check_example(row: dict[str, Any], line: int) -> frozenset[str]:
     if "messages" in row:
         _check_extra_keys(row, _CHAT_KEYS, line)
         messages = conversations.check_messages(row["messages"])
-        if not any(map(conversations.is_learned_from, messages)):
-            raise bad("There is no message with the role assistant to learn from.")
+        conversations.check_learned(messages)
         conversations.check_tools(row, messages)
         return _CHAT_KEYS
     if "prompt" in row and "completion" in row:

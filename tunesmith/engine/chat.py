@@ -11,6 +11,7 @@ from tunesmith.engine.errors import BadConversation
 from tunesmith.engine.examples import Example
 
 Message = dict[str, Any]
+Render = Callable[[list[Message], bool], str]  # of messages, with or without a generation prompt
 
 _MARK = "\u2042mark\u2042"  # text that no template and hardly any conversation contains
 
@@ -104,47 +105,57 @@ def end_of_message_id(tokenizer: Any) -> int | None:
 
 
 def _assistant_span(
-    render: Callable[[list[Message], bool], str], messages: list[Message], index: int, text: str
+    render: Render, messages: list[Message], index: int, text: str
 ) -> tuple[int, int]:
     """Where in `text` the model's words for this message begin and end, in characters.
 
-    Some templates render a message differently once others follow (Qwen3 drops its thinking);
-    there a mark beside the content shows its place in the whole conversation.
+    Some templates render a message differently once others follow (Qwen3 drops its thinking), or
+    refuse a part of a conversation; there a mark shows the place in the whole.
     """
-    before = render(messages[:index], True)
-    after = render(messages[: index + 1], False)
-    message = messages[index]
+    before, message, following = messages[:index], messages[index], messages[index + 1 :]
     content = message["content"].strip()
-    following = messages[index + 1 :]
+    bare = {key: value for key, value in message.items() if key != "tool_calls"}
+    if bare != message and _rendered(render, [*before, bare, *following], False) == text:
+        raise BadConversation("The chat template does not write tool calls.")
 
-    if message.get("tool_calls"):
-        without = {key: value for key, value in message.items() if key != "tool_calls"}
-        if render([*messages[:index], without], False) == after:
-            raise BadConversation("The chat template does not write tool calls.")
-
-    def around_mark(marked: Message, following: list[Message]) -> tuple[str, str]:
-        head, found, tail = render([*messages[:index], marked, *following], False).partition(_MARK)
+    def around(marked: Message, following: list[Message]) -> tuple[str, str]:
+        """What stands before the mark, and behind it."""
+        head, found, tail = render([*before, marked, *following], False).partition(_MARK)
         if not found or _MARK in tail:
             raise _unclear(index)
         return head, tail
 
-    if text.startswith(before):
-        start = len(before)
-    else:
-        head = around_mark({**message, "content": _MARK + content}, following)[0]
-        start = len(head)
+    start = _length_of_start(render, before, True, text)
+    if start is None:
+        head = around({**message, "content": _MARK + content}, following)[0]
         if not text.startswith(head):
             raise _unclear(index)
-    if text.startswith(after):
-        end = len(after)
-    else:
+        start = len(head)
+    end = _length_of_start(render, [*before, message], False, text)
+    if end is None:
         marked = _marked_at_end(message, content)
-        rest = around_mark(marked, following)[1]
-        closing = around_mark(marked, [])[1]
+        rest = around(marked, following)[1]
+        closing = around(marked, [])[1]
         if not text.endswith(rest):
             raise _unclear(index)
         end = len(text) - len(rest) + (len(closing) if rest.startswith(closing) else 0)
     return start, end
+
+
+def _length_of_start(
+    render: Render, messages: list[Message], add_generation_prompt: bool, text: str
+) -> int | None:
+    """How far these messages go where they begin `text`, and None where they do not."""
+    rendered = _rendered(render, messages, add_generation_prompt)
+    return len(rendered) if rendered is not None and text.startswith(rendered) else None
+
+
+def _rendered(render: Render, messages: list[Message], add_generation_prompt: bool) -> str | None:
+    """None where the template refuses these messages, be they but a part of a conversation."""
+    try:
+        return render(messages, add_generation_prompt) if messages else None
+    except BadConversation:
+        return None
 
 
 def _marked_at_end(message: Message, content: str) -> Message:
