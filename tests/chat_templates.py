@@ -36,7 +36,7 @@ LLAMA = """
 {%- if tools %}{{- '<|system|>\n' + (tools | tojson) + '<|end|>' }}{%- endif %}
 {%- for message in messages %}
   {%- if message.tool_calls %}
-    {%- if message.tool_calls | length != 1 %}{{- raise_exception('only single calls') }}{%- endif %}
+    {%- if message.tool_calls | length > 1 %}{{- raise_exception('one call') }}{%- endif %}
     {%- set call = message.tool_calls[0].function %}
     {{- '<|assistant|>\n{"name": "' + call.name + '", "parameters": ' }}
     {{- (call.arguments | tojson) + '}<|end|>' }}
