@@ -13,7 +13,9 @@ from tunesmith.engine.packing import PackedBatch, Segment, pack, pack_singly
 
 def logits(model: BaseModel, batch: PackedBatch) -> Tensor:
     """The logits at the batch's `logit_positions`, (rows, vocabulary)."""
-    if batch.is_separate or len(batch.segments) == 1:
+    if len(batch.segments) == 1:
+        return _at(model, batch.token_ids, batch.logit_positions)
+    if batch.is_separate:
         return torch.cat([_alone(model, batch, segment) for segment in batch.segments])
     with attention.over_segments(batch.segments):
         return _at(model, batch.token_ids, batch.logit_positions, position_ids=batch.position_ids)

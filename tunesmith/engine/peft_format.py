@@ -1,5 +1,6 @@
 """PEFT's adapter folder, read with suspicion and written so that stock PEFT takes it."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,14 @@ def write(
         tensors[f"{_KEY_PREFIX}{name}{_A_SUFFIX}"] = a.detach().cpu().contiguous()
         tensors[f"{_KEY_PREFIX}{name}{_B_SUFFIX}"] = b.detach().cpu().contiguous()
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def sha256(folder: Path) -> str:
+    """Of all that decides what the adapter does."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

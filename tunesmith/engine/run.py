@@ -54,8 +54,7 @@ class Run:
         fixed = {k: v for k, v in asdict(self.spec).items() if k not in _FREE_FIELDS}
         fixed["training_data"] = self.training.sha256
         if self.spec.initial_adapter is not None:
-            weights = (self.spec.initial_adapter / peft_format.WEIGHTS_FILE).read_bytes()
-            fixed["initial_weights"] = hashlib.sha256(weights).hexdigest()
+            fixed["initial_adapter"] = peft_format.sha256(self.spec.initial_adapter)
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
