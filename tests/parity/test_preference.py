@@ -1,5 +1,6 @@
 """DPO against the textbook formula on padded batches of plain transformers and PEFT, in fp32."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.tiny_models import (
     make_tiny_lfm2,
     make_tiny_mistral,
     make_tiny_qwen3,
+    write_jsonl,
 )
 from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import Finished, StepDone
@@ -151,7 +153,7 @@ def test_the_first_step_is_exactly_undecided(
 ) -> None:
     spec = new_preference_spec(rows.preferences(12), micro_batch_tokens=200)
     done = [e for e in train(llama, spec, lambda: False) if isinstance(e, StepDone)]
-    assert done[0].loss == pytest.approx(0.6931471805599453, rel=1e-7)
+    assert done[0].loss == pytest.approx(math.log(2), rel=1e-7)
     assert (done[0].chosen_reward, done[0].rejected_reward, done[0].reward_margin) == (0, 0, 0)
     assert done[0].reward_accuracy == 0
 
@@ -184,6 +186,45 @@ def test_the_figures_are_the_textbooks(
     assert ours.reward_margin == pytest.approx((chosen - rejected).mean().item(), abs=1e-5)
     assert ours.reward_accuracy == (chosen > rejected).float().mean().item()
     assert 0 < ours.reward_accuracy < 1
+
+
+def test_the_token_accuracy_is_that_of_the_chosen_answers(
+    llama: BaseModel,
+    new_spec: Callable[..., TrainSpec],
+    new_preference_spec: Callable[..., TrainSpec],
+) -> None:
+    pairs = rows.preferences(8)
+    liked = [{"messages": row["input"]["messages"] + row["preferred_output"]} for row in pairs]
+    *_, parent = train(llama, new_spec(liked, num_epochs=8), lambda: False)
+    assert isinstance(parent, Finished)
+    accuracies = []
+    for spec in (
+        new_preference_spec(pairs, initial_adapter=parent.path),
+        new_spec(liked, initial_adapter=parent.path),
+    ):
+        run = returned(open_run(llama, spec))
+        accuracies.append(returned(evaluate(run, run.training.rows)).token_accuracy)
+        close_run(run)
+    assert accuracies[0] == accuracies[1] > 0.2
+
+
+def test_validation_has_figures_of_its_own(
+    llama: BaseModel, new_preference_spec: Callable[..., TrainSpec], tmp_path: Path
+) -> None:
+    pairs = rows.preferences(16)
+    spec = new_preference_spec(
+        pairs[:12],
+        validation_file=write_jsonl(tmp_path / "validation.jsonl", pairs[12:]),
+        num_epochs=4,
+        evaluation_batch_steps=2,
+        micro_batch_tokens=200,
+    )
+    done = [e for e in train(llama, spec, lambda: False) if isinstance(e, StepDone)]
+    small = [d.validation_loss for d in done if d.validation_loss is not None]
+    full = [d.full_validation_loss for d in done if d.full_validation_loss is not None]
+    assert (len(small), len(full)) == (6, 4)
+    assert full[-1] < full[0] < math.log(2)
+    assert all(d.full_validation_token_accuracy is not None for d in done if d.step % 3 == 0)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])

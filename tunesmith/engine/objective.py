@@ -28,7 +28,7 @@ class Imitation:
         return len(batch.targets)
 
     def summed(self, model: BaseModel, batch: PackedBatch, route: Route) -> tuple[Tensor, Totals]:
-        return loss.cross_entropy(_predicted(model, batch, [route]))
+        return loss.cross_entropy(predicted(model, batch, [route]))
 
 
 class Preference:
@@ -48,21 +48,22 @@ class Preference:
 
     def summed(self, model: BaseModel, batch: PackedBatch, route: Route) -> tuple[Tensor, Totals]:
         reference = self._reference(model, batch)
-        return loss.preference(_predicted(model, batch, [route]), batch, reference, self._beta)
+        return loss.preference(predicted(model, batch, [route]), batch, reference, self._beta)
 
     def _reference(self, model: BaseModel, batch: PackedBatch) -> Tensor:
         """(pairs, 2)"""
         pairs = [row for row in batch.rows if isinstance(row, Pair)]
         if any(pair.reference is None for pair in pairs):
             with torch.no_grad():
-                predicted = _predicted(model, batch, self._reference_routes)
-                logprobs = loss.answer_logprobs(predicted, batch)
+                said = predicted(model, batch, self._reference_routes)
+                logprobs = loss.answer_logprobs(said, batch)
             for pair, (chosen, rejected) in zip(pairs, logprobs.tolist(), strict=True):
                 pair.reference = pair.reference or (chosen, rejected)
         return torch.tensor([pair.reference for pair in pairs], device=model.device)
 
 
-def _predicted(model: BaseModel, batch: PackedBatch, routes: list[Route]) -> Predicted:
+def predicted(model: BaseModel, batch: PackedBatch, routes: list[Route]) -> Predicted:
+    """With no routes: by the base alone."""
     with model.adapters.routed(routes):
         logits = forward.logits(model, batch)
     return Predicted.by(logits, batch)
