@@ -30,6 +30,7 @@ def encode_conversation(
         return _render(tokenizer, upto, tools, add_generation_prompt)
 
     text = render(plain, False)
+    _check_calls_are_written(render, plain, text)
     spans = [
         _assistant_span(render, plain, index, text)
         for index, message in enumerate(messages)
@@ -114,9 +115,6 @@ def _assistant_span(
     """
     before, message, following = messages[:index], messages[index], messages[index + 1 :]
     content = message["content"].strip()
-    bare = {key: value for key, value in message.items() if key != "tool_calls"}
-    if bare != message and _rendered(render, [*before, bare, *following], False) == text:
-        raise BadConversation("The chat template does not write tool calls.")
 
     def around(marked: Message, following: list[Message]) -> tuple[str, str]:
         """What stands before the mark, and behind it."""
@@ -142,6 +140,15 @@ def _assistant_span(
     return start, end
 
 
+def _check_calls_are_written(render: Render, messages: list[Message], text: str) -> None:
+    """Raises BadConversation where leaving a message's calls out would make no difference."""
+    for index, message in enumerate(messages):
+        bare = {key: value for key, value in message.items() if key != "tool_calls"}
+        without = [*messages[:index], bare, *messages[index + 1 :]]
+        if bare != message and _rendered(render, without, False) == text:
+            raise BadConversation("The chat template does not write tool calls.")
+
+
 def _length_of_start(
     render: Render, messages: list[Message], add_generation_prompt: bool, text: str
 ) -> int | None:
@@ -160,7 +167,7 @@ def _rendered(render: Render, messages: list[Message], add_generation_prompt: bo
 
 def _marked_at_end(message: Message, content: str) -> Message:
     """The mark stands in what the message ends with: its last call, or its text."""
-    if not message.get("tool_calls"):
+    if "tool_calls" not in message:
         return {**message, "content": content + _MARK}
     *calls, last = message["tool_calls"]
     function = {**last["function"], "name": last["function"]["name"] + _MARK}
@@ -214,7 +221,7 @@ def _plain(message: Message, tokenizer: Any) -> Message:
         raise BadConversation("Each message needs a `role`.")
     if message.get("weight") not in (None, 0, 1):
         raise BadConversation("`weight` must be 0 or 1.")
-    plain = {key: value for key, value in message.items() if value is not None}
+    plain = {key: value for key, value in message.items() if value not in (None, [])}
     plain.pop("weight", None)
     refusal = plain.pop("refusal", None)
     plain["content"] = _text(message.get("content")) or refusal or ""
