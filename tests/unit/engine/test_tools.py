@@ -288,7 +288,8 @@ TAGGED_FORM = tool_format(tokenizer_of("tagged"))
         ),
         (
             HERMES_FORM,
-            '<tool_call>{"name": "get_weather", "arguments": "{\\"city\\": \\"Ulm\\"}"}</tool_call>',
+            '<tool_call>{"name": "get_weather", '
+            '"arguments": "{\\"city\\": \\"Ulm\\"}"}</tool_call>',
             "",
             [ULM],
         ),
