@@ -50,6 +50,7 @@ LLAMA = """
 """
 # No generation prompt; roles alternate, and ids of calls have nine characters.
 MISTRAL = """
+{%- if tools %}{{- '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{%- endif %}
 {%- set ns = namespace(turn=0) %}
 {%- for message in messages %}
   {%- if not (message.role == 'tool' or message.tool_calls or message.role == 'system') %}

@@ -30,7 +30,6 @@ def encode_conversation(
         return _render(tokenizer, upto, tools, add_generation_prompt)
 
     text = render(plain, False)
-    _check_calls_are_written(render, plain, text)
     spans = [
         _assistant_span(render, plain, index, text)
         for index, message in enumerate(messages)
@@ -145,15 +144,6 @@ def _assistant_span(
             raise _unclear(index)
         end = len(text) - len(rest) + (len(closing) if rest.startswith(closing) else 0)
     return start, end
-
-
-def _check_calls_are_written(render: Render, messages: list[Message], text: str) -> None:
-    """Raises BadConversation where leaving a message's calls out would make no difference."""
-    for index, message in enumerate(messages):
-        bare = {key: value for key, value in message.items() if key != "tool_calls"}
-        without = [*messages[:index], bare, *messages[index + 1 :]]
-        if bare != message and _rendered(render, without, False) == text:
-            raise BadConversation("The chat template does not write tool calls.")
 
 
 def _length_of_start(

@@ -249,13 +249,6 @@ def test_a_call_that_is_rendered_otherwise_once_others_follow_is_learned_whole()
     assert learned(tokenizer, example)[0] == f"Hm{call}{call}<|end|>"
 
 
-@pytest.mark.parametrize("weight", [0, 1])
-def test_a_call_that_the_template_would_lose_is_told(weight: int) -> None:
-    messages = [CALLS[0], {**CALLS[1], "weight": weight}, *CALLS[2:]]
-    with pytest.raises(BadConversation, match="does not write tool calls"):
-        chat.encode_conversation(tokenizer_with(), messages)
-
-
 def test_an_empty_list_of_calls_is_none() -> None:
     tokenizer = tokenizer_with()
     messages = [*conversation("hi"), {"role": "assistant", "content": "yes", "tool_calls": []}]
