@@ -1,6 +1,5 @@
 """Log-probabilities and embeddings are those of stock transformers, one text at a time."""
 
-
 import pytest
 import torch
 from torch import Tensor

@@ -169,7 +169,10 @@ def test_a_huge_schema_is_bounded_work(llama: BaseModel) -> None:
     }
     explosive = {"type": "string", "pattern": "((((a{1,999}){1,999}){1,999}){1,999})"}
     started = time.monotonic()
-    drain(Sampler(llama), *(spec(str(n), json_schema=s) for n, s in enumerate((wide, doubling, explosive))))
+    drain(
+        Sampler(llama),
+        *(spec(str(n), json_schema=s) for n, s in enumerate((wide, doubling, explosive))),
+    )
     assert time.monotonic() - started < 20
 
 
@@ -181,8 +184,11 @@ def test_an_answer_cut_short_ends_for_its_length(llama: BaseModel) -> None:
 
 def test_an_answer_that_is_whole_with_its_last_token_ends_as_whole(llama: BaseModel) -> None:
     schema = closed(kind={"const": "point"})
-    [end] = [e for e in drain(Sampler(llama), spec("a", json_schema=schema, max_tokens=99))
-             if isinstance(e, SampleDone)]
+    [end] = [
+        e
+        for e in drain(Sampler(llama), spec("a", json_schema=schema, max_tokens=99))
+        if isinstance(e, SampleDone)
+    ]
     exact = drain(Sampler(llama), spec("a", json_schema=schema, max_tokens=end.completion_tokens))
     assert ends(exact) == {"a": "stop"}
     assert json.loads(texts(exact)["a"]) == {"kind": "point"}

@@ -288,7 +288,8 @@ TAGGED_FORM = tool_format(tokenizer_of("tagged"))
         ),
         (
             HERMES_FORM,
-            '<tool_call>{"name": "get_weather", "arguments": "{\\"city\\": \\"Ulm\\"}"}</tool_call>',
+            '<tool_call>{"name": "get_weather", '
+            '"arguments": "{\\"city\\": \\"Ulm\\"}"}</tool_call>',
             "",
             [ULM],
         ),
@@ -388,3 +389,30 @@ def test_log_probabilities_are_told_of_text_and_not_of_calls(llama: BaseModel) -
     events = drain(Sampler(llama), asked)
     assert calls(events, "a")
     assert not [e for e in events if isinstance(e, TextDelta)]
+
+
+def test_with_a_schema_and_free_tools_the_answer_is_one_or_the_other(styled: BaseModel) -> None:
+    schema = closed(kind={"enum": ["point", "line"]})
+    asked = [
+        spec(
+            str(seed),
+            prompt=None,
+            messages=ASKED,
+            tools=TOOLS,
+            json_schema=schema,
+            parallel_tool_calls=False,
+            seed=seed,
+            max_tokens=400,
+            temperature=1.8,
+        )
+        for seed in range(12)
+    ]
+    events = drain(Sampler(styled), *asked)
+    reasons = ends(events)
+    for name, text in texts(events).items():
+        assert reasons[name] == "stop"
+        jsonschema.validate(json.loads(text), schema)
+    for name in reasons.keys() - texts(events).keys():
+        [call] = calls(events, name)
+        assert call.name in NAMES
+    assert len(reasons) == 12
