@@ -307,6 +307,14 @@ TAGGED_FORM = tool_format(tokenizer_of("tagged"))
         ),
         (TAGGED_FORM, 'a <function=get_weather>{"city": "Ulm"}</function>', "a", [ULM]),
         (TAGGED_FORM, "a <function=>", "a <function=>", []),
+        (LLAMA_FORM, '{"name": ["f"], "parameters": {}}', '{"name": ["f"], "parameters": {}}', []),
+        (LLAMA_FORM, '{"name": "get_time"}', '{"name": "get_time"}', []),
+        (
+            HERMES_FORM,
+            '<tool_call>{"name": "get_time", "arguments": {"a": NaN}}</tool_call>',
+            '<tool_call>{"name": "get_time", "arguments": {"a": NaN}}</tool_call>',
+            [],
+        ),
     ],
 )
 def test_calls_are_read_from_text_however_it_comes(
