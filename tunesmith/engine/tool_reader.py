@@ -16,7 +16,8 @@ def _refuse(constant: str) -> None:
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 _BLANKS = re.compile(r"\s*")
-_LINE_WITH_OBJECT = re.compile(r"(?:\A|\n)[ \t]*\[?\s*(?=\{)")
+_LINE_WITH_OBJECT = re.compile(r"(?:\A|\n)[ \t]*\[?\s*(?=\{|\Z)")
+_BEFORE_OBJECT = re.compile(r"\s*\[?\s*(?=\{)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,10 @@ class ToolReader:
                 raise ValueError
             arguments, end = _DECODER.raw_decode(text, named.end())
             return named[1], (arguments, text[named.end() : end]), end
-        members, end = _object(text, text.index("{", start))
+        before = _BEFORE_OBJECT.match(text, start)
+        if before is None:
+            raise ValueError
+        members, end = _object(text, before.end())
         name, _ = members.get(self._form.name_key, (None, ""))
         value, written = members.get(self._form.arguments_key or "", (None, ""))
         if isinstance(value, str):  # JSON in a JSON string, as in OpenAI's own messages

@@ -1,6 +1,7 @@
 """Tools: how a model's template writes calls is learnt, demanded, and read from its text."""
 
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -424,3 +425,16 @@ def test_with_a_schema_and_free_tools_the_answer_is_one_or_the_other(styled: Bas
         [call] = calls(events, name)
         assert call.name in NAMES
     assert len(reasons) == 12
+
+
+@pytest.mark.parametrize("form", [HERMES_FORM, LLAMA_FORM, MISTRAL_FORM, TAGGED_FORM])
+def test_what_is_read_does_not_depend_on_how_the_text_comes(form: ToolFormat) -> None:
+    chance = random.Random(3)
+    key = form.arguments_key or "arguments"
+    whole = f'{{"name": "get_time", "{key}": {{"a": [1, "}}"]}}}}'
+    bits = [form.marker, form.closing, whole, "get_time", ">", '{"name":', '"f"', f'"{key}":']
+    bits += ["{", "}", "[", "]", ",", " ", "\n", "text", '"', "\\", "né", ":", "<"]
+    for _ in range(400):
+        text = "".join(chance.choices(bits, k=chance.randrange(1, 9)))
+        at_once = read(form, text, 10_000)
+        assert {repr(read(form, text, size)) for size in (1, 2, 5)} == {repr(at_once)}, text
