@@ -18,7 +18,7 @@ from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
-from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
 from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
@@ -70,12 +70,10 @@ def build(settings: Settings) -> Application:
         results_as_base64=settings.results_as_base64,
         limiter=_limiter(settings),
     )
-    app.mount(openai.PREFIX, openai_app)
-    app.mount(
-        admin.PREFIX,
-        admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private),
-    )
-    app.mount(routes.PREFIX, routes.build(foundation, hub))
+    admin_app = admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private)
+    mount(app, openai.PREFIX, openai_app)
+    mount(app, admin.PREFIX, admin_app)
+    mount(app, routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)

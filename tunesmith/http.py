@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.domain import errors
@@ -146,7 +148,9 @@ def render_errors_with(app: FastAPI, render: Render) -> None:
         assert isinstance(error, HTTPException)
         if isinstance(error.__cause__, errors.TunesmithError):  # raised while the body was read
             return ours(request, error.__cause__)
-        return render(request, _from_framework(request, error), error.status_code)
+        answer = render(request, _from_framework(request, error), error.status_code)
+        answer.headers.update(error.headers or {})  # such as `Allow`
+        return answer
 
     def unexpected(request: Request, error: Exception) -> Response:
         log.exception("request failed", path=request.url.path, request_id=request_id_of(request))
@@ -185,6 +189,13 @@ def _from_framework(request: Request, error: HTTPException) -> errors.TunesmithE
             f"Not allowed to {request.method} on {request.url.path}.", code="method_not_allowed"
         )
     return errors.TunesmithError(f"{error.detail}.", code="invalid_request")
+
+
+def mount(app: FastAPI, prefix: str, mounted: FastAPI) -> None:
+    """All paths below the prefix: also those with a line break, which Starlette passes over."""
+    route = Mount(prefix, app=mounted)
+    route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
+    app.router.routes.append(route)
 
 
 def request_id_of(request: Request) -> str:

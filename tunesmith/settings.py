@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     log_level: str = Field("warning", description="debug, info, warning or error.")
     device_prices: Json[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = Field(
-        "{}",
+        "{}",  # type: ignore[arg-type]  # a default is read like any other value
         description="What an hour of a device costs, in dollars, as JSON by the device's name or "
         'id: {"NVIDIA H200": 3.5, "cpu": 0.05}.',
     )

@@ -224,6 +224,9 @@ class SampleCancel:
     request_id: str
 
 
+Asked = SampleRequest | EmbedRequest | SampleCancel  # what goes to a worker for answers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likely:
     """A token that could stand in a place. `token` is its text, `token_bytes` the exact bytes."""

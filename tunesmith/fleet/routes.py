@@ -17,14 +17,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.assignments import (
+    Asked,
     Assignment,
     Receipt,
     Registration,
     ReportBatch,
-    SampleCancel,
     SampleOutput,
     SamplePart,
-    SampleRequest,
 )
 from tunesmith.domain.errors import InvalidRequest, NotFound, TunesmithError, Unauthenticated
 from tunesmith.domain.jobs import Task
@@ -42,7 +41,7 @@ from tunesmith.services.context import Context
 log = structlog.get_logger()
 
 PREFIX = "/fleet/v1"
-_OUTGOING: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
+_OUTGOING: TypeAdapter[Asked] = TypeAdapter(Asked)
 _OUTPUTS = TypeAdapter(list[SampleOutput])
 
 router = APIRouter()

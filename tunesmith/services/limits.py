@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
+from tunesmith.domain.assignments import EmbedRequest, SampleOutput, SamplePart, SampleRequest
 from tunesmith.domain.errors import RateLimited
 from tunesmith.services.ports import Sampler
 
@@ -119,3 +119,8 @@ class MeteredSampler:
                     yield output
         finally:
             self._limiter.spend(self._owner, Unit.TOKENS, taken)
+
+    async def embed(self, request: EmbedRequest) -> SampleOutput:
+        output = await self._sampler.embed(request)
+        self._limiter.spend(self._owner, Unit.TOKENS, output.prompt_tokens)
+        return output

@@ -76,7 +76,7 @@ class Attempts:
 
     def _validate(self, assignment: Assignment, reporter: Reporter) -> None:
         folder = self._workshop.attempt_folder(assignment)
-        verdict = check_data(*self._workshop.fetch_data(assignment, folder))
+        verdict = check_data(*self._workshop.fetch_data(assignment, folder), assignment.method)
         if isinstance(verdict, DatasetSummary):
             reporter.add(Validated(num_examples=verdict.num_examples))
         else:
@@ -234,6 +234,10 @@ def _metrics(done: events.StepDone) -> Metrics:
         validation_token_accuracy=done.validation_token_accuracy,
         full_validation_loss=done.full_validation_loss,
         full_validation_token_accuracy=done.full_validation_token_accuracy,
+        chosen_reward=done.chosen_reward,
+        rejected_reward=done.rejected_reward,
+        reward_accuracy=done.reward_accuracy,
+        reward_margin=done.reward_margin,
     )
 
 

@@ -186,11 +186,11 @@ def test_checkpoints_end_with_the_final_model(client: openai.OpenAI, worker: Wor
         (
             Failure(
                 code="extra_key",
-                message='Line 1: The example contains an extra "weight".',
+                message='Line 1: Example 1 contains an extra "weight".',
                 param="training_file",
             ),
             "invalid_file_format",
-            'Line 1: The example contains an extra "weight".',
+            'Line 1: Example 1 contains an extra "weight".',
         ),
         (
             Failure(code="out_of_memory", message="Out of memory."),

@@ -98,6 +98,10 @@ NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
         Scope.INFERENCE,
         lambda ctx: inference.text_requests(ctx, base_model(), ["a"], Sampling(), 1),
     ),
+    inference.embed_requests: (
+        Scope.INFERENCE,
+        lambda ctx: inference.embed_requests(ctx, base_model(), ["a"]),
+    ),
     jobs.create: (
         Scope.JOBS_WRITE,
         lambda ctx: jobs.create(ctx, NewJob(base_model="base", training_file_id=SOME_ID)),

@@ -165,6 +165,19 @@ def test_what_happens_in_a_run_is_reported(scene: Scene, training: Assignment) -
     assert finished.trained_tokens == 50
 
 
+def test_what_a_step_says_of_preferences_is_reported(scene: Scene, training: Assignment) -> None:
+    rewards = {"chosen_reward": 1.0, "rejected_reward": -0.5, "reward_margin": 1.5}
+    done = replace(step_done(2), reward_accuracy=0.75, **rewards)
+    scene.script = lambda run_id: [
+        done,
+        events.Finished(step=2, path=saved(scene.folder, "adapter"), trained_tokens=50),
+    ]
+    told, _ = scene.carry_out(training)
+    assert isinstance(told, StepReported)
+    assert (told.metrics.chosen_reward, told.metrics.rejected_reward) == (1.0, -0.5)
+    assert (told.metrics.reward_accuracy, told.metrics.reward_margin) == (0.75, 1.5)
+
+
 def test_an_attempt_leaves_nothing_in_the_scratch_folder(
     scene: Scene, training: Assignment
 ) -> None:

@@ -5,12 +5,15 @@ from fastapi import Depends, FastAPI
 from tunesmith.dialects.openai import (
     chat,
     completions,
+    documentation,
+    embeddings,
     files,
     graders,
     integrations,
     jobs,
     models,
     permissions,
+    responses,
     uploads,
     webhooks,
 )
@@ -44,9 +47,12 @@ def build(
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
     for module in (files, uploads, jobs, permissions, graders, models):
-        app.include_router(module.router)
-    for module in (chat, completions):
-        app.include_router(module.router, dependencies=[Depends(within_limits)])
+        app.include_router(module.router, responses=documentation.ERRORS)
+    for module in (chat, completions, responses, embeddings):
+        app.include_router(
+            module.router, dependencies=[Depends(within_limits)], responses=documentation.ERRORS
+        )
+    documentation.complete(app)
     return app
 
 

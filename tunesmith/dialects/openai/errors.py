@@ -1,6 +1,7 @@
 """TunesmithError -> the envelope, in the words that the original's clients look for."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
@@ -67,13 +68,27 @@ def body(error: errors.TunesmithError, status: int) -> dict[str, Any]:
     }
 
 
-def of_failed_answer(output: SampleOutput, param: str) -> errors.TunesmithError:
-    """Why there is no answer, from the worker's words; `param` is what was to be answered."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blame:
+    """What an endpoint calls the fields that a worker may find at fault."""
+
+    prompt: str
+    schema: str | None = None
+
+
+def of_failed_answer(output: SampleOutput, blame: Blame) -> errors.TunesmithError:
+    """Why there is no answer, from the worker's words."""
     message = output.message or "The answer failed."
     if output.code == "prompt_too_long":
-        return errors.InvalidRequest(message, param=param, code="context_length_exceeded")
+        return errors.InvalidRequest(message, param=blame.prompt, code="context_length_exceeded")
     if output.code == "bad_conversation":
-        return errors.InvalidRequest(message, param=param)
+        return errors.InvalidRequest(message, param=blame.prompt)
+    if output.code == "bad_schema":
+        return errors.InvalidRequest(message, param=blame.schema)
+    if output.code == "bad_logit_bias":
+        return errors.InvalidRequest(message, param="logit_bias")
+    if output.code == "unsupported_model":
+        return errors.InvalidRequest(message, param="model")
     if output.code in ("unavailable", "adapter_not_loaded"):
         return errors.Unavailable(message)
     return errors.TunesmithError(message, code=output.code)
@@ -117,6 +132,16 @@ def _not_found_words(error: errors.NotFound) -> tuple[str, str | None, str | Non
         case "job":
             message = f"Could not find fine tune: {reference}"
             return message, error.param or "fine_tune_id", "fine_tune_not_found"
+        case "withdrawn base model":
+            message = (
+                f"The base model `{reference}` of this fine-tuned model is not offered any more."
+            )
+            return message, error.param, "model_not_found"
+        case "response":
+            message = f"No such response: {reference}. Responses are not kept on this server."
+            return message, error.param, "unknown_url"
+        case "endpoint":
+            return f"{reference} is not available on this server.", None, "unknown_url"
         case "model" | "base model":
             message = f"The model `{reference}` does not exist or you do not have access to it."
             return message, error.param or "model", "model_not_found"

@@ -39,7 +39,7 @@ class Request(BaseModel):
 
     @classmethod
     def _is_heeded(cls, name: str, value: Any) -> bool:
-        if name in cls.model_fields:
+        if name in {field.alias or own for own, field in cls.model_fields.items()}:
             return True
         if name in cls.UNAVAILABLE:
             if value is None or value in cls.UNAVAILABLE[name]:

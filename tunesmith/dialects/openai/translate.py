@@ -28,6 +28,10 @@ _LENGTHS = {
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,
+    "call_": 24,
+    "resp_": 24,
+    "msg_": 24,
+    "fc_": 24,
 }
 _PREFIXES = {
     "file": "file-",
