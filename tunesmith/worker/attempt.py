@@ -104,7 +104,7 @@ class Attempts:
         base = assignment.base_model
         while not (reporter.is_stale or self._should_let_go(reporter)):
             try:
-                return self._hosts.place(base.name, lambda: self._workshop.model_folder(base))
+                return self._hosts.place(base, lambda: self._workshop.model_folder(base))
             except NoRoom:
                 self._is_leaving.wait(_LOOK_SECONDS)
         return None
