@@ -26,7 +26,7 @@ class Device:
     @property
     def id(self) -> str:
         """The same for devices of one name; one id for all CPUs."""
-        return "cpu" if self.kind is DeviceKind.CPU else _slug(self.name) or self.kind.value
+        return "cpu" if self.kind is DeviceKind.CPU else slug(self.name) or self.kind.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,5 +58,6 @@ class Hardware:
         return self.price * max(1, self.num_gpus)
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name in lower case, with dashes for all that is neither letter nor digit."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

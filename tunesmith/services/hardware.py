@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tunesmith.domain.devices import DeviceKind, Hardware
+from tunesmith.domain.devices import DeviceKind, Hardware, slug
 from tunesmith.services.context import Context
 
 SEEN_WITHIN = timedelta(minutes=5)
@@ -23,6 +23,6 @@ def list_hardware(ctx: Context) -> tuple[Hardware, ...]:
 
 def price_of(ctx: Context, *names: str) -> float:
     """What the operator charges for an hour of a device of one of these names; 0 if nothing."""
-    wanted = {name.casefold() for name in names}
+    wanted = {slug(name) for name in names}
     prices = ctx.house.device_prices.items()
-    return next((price for name, price in prices if name.casefold() in wanted), 0.0)
+    return next((price for name, price in prices if slug(name) in wanted), 0.0)

@@ -12,8 +12,6 @@ from tunesmith.services.context import Context
 
 def find_base(ctx: Context, name: str) -> BaseModel | None:
     """By its name, an alias, or its Hugging Face id where that names nothing else."""
-    if "\0" in name:  # PostgreSQL cannot even look for it
-        return None
     return ctx.store.models.find_base(name)
 
 

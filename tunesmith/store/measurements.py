@@ -91,6 +91,11 @@ class Measurements:
         counted = {table.c.num_jobs: table.c.num_jobs + 1, table.c.updated_at: now}
         where = [column == value for column, value in key.items()]
         again = sa.update(table).where(*where).values({**blended, **counted})
-        if self._connection.execute(again).rowcount == 0:
-            row = {**key, **told, table.c.num_jobs: 1, table.c.updated_at: now}
-            self._connection.execute(sa.insert(table).values(row))
+        if self._connection.execute(again).rowcount:
+            return
+        row = {**key, **told, table.c.num_jobs: 1, table.c.updated_at: now}
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(sa.insert(table).values(row))
+        except sa.exc.IntegrityError:  # the first job of another worker has just finished, too
+            self._connection.execute(again)

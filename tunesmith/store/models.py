@@ -42,6 +42,8 @@ class Models:
 
     def find_base(self, name: str) -> BaseModel | None:
         """By its name or an alias, else by its Hugging Face id; the first that was added."""
+        if "\0" in name:  # which PostgreSQL cannot even be asked for
+            return None
         named = (
             sa.select(base_models.c.entry)
             .join(base_model_names, base_model_names.c.base_model == base_models.c.name)

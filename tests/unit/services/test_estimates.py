@@ -126,7 +126,9 @@ def test_a_device_that_is_gone_is_reckoned_with_only_where_none_is_there(
 ) -> None:
     Box(ctx.store, blobs, "box", L4).finish_job(owner)
     clock.advance(3600)
-    assert of(ctx).pace.device == "nvidia-l4"
+    made = of(ctx)
+    assert made.pace.device == "nvidia-l4"
+    assert made.cost == made.minutes  # its price is known by its name
     me = replace(registration("laptop"), devices=(CPU,))
     scheduling.register(ctx.store, me, clock())
     made = of(ctx)
