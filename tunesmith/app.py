@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,7 +52,12 @@ def build(settings: Settings) -> Application:
     database = Database(_database_url(settings))
     database.upgrade()
     hub = Hub()
-    house = House(blobs=Blobs(settings.data_dir / "blobs"), sampler=hub, now=_utc_now)
+    house = House(
+        blobs=Blobs(settings.data_dir / "blobs"),
+        sampler=hub,
+        now=_utc_now,
+        device_prices=settings.device_prices,
+    )
     foundation = Foundation(database=database, house=house)
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
@@ -132,9 +137,16 @@ def _offer_tiny(store: Store) -> None:
         name=TINY,
         source=TINY_SOURCE,
         learning_rate=TINY_LEARNING_RATE,
-        now=_utc_now(),
+        now=_utc_now() if there is None else there.created_at,
     )
-    store.models.put_base(entry)
+    facts = replace(
+        entry,
+        display_name="Tunesmith tiny",
+        provider="Tunesmith",
+        licence="apache-2.0",
+        description="A small decoder for trying things out, on any machine and without a network.",
+    )
+    store.models.put_base(facts)
 
 
 def _lifespan(
