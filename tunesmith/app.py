@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 import tunesmith
-from tunesmith.dialects import admin, openai
+from tunesmith.dialects import DIALECTS, admin, cloudflare, openai
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
@@ -62,6 +62,7 @@ def build(settings: Settings) -> Application:
         results_as_base64=settings.results_as_base64,
     )
     app.mount(openai.PREFIX, openai_app)
+    app.mount(cloudflare.PREFIX, cloudflare.build(foundation))
     app.mount(admin.PREFIX, admin.build(foundation))
     app.mount(routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)
@@ -149,7 +150,8 @@ def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
     @app.get("/")
     async def index() -> dict[str, object]:
         """For people who open the address in a browser."""
-        return {"name": "Tunesmith", "apis": [openai.PREFIX, admin.PREFIX], "ready": "/readyz"}
+        apis = [dialect.PREFIX for dialect in DIALECTS]
+        return {"name": "Tunesmith", "apis": apis, "ready": "/readyz"}
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import uvicorn
 from fastapi import FastAPI
 
-from tunesmith.dialects import openai
+from tunesmith.dialects import cloudflare, openai
 from tunesmith.domain.accounts import (
     USER_SCOPES,
     Key,
@@ -112,14 +112,18 @@ class Server:
             max_multipart_upload_bytes=MAX_MULTIPART_UPLOAD_BYTES,
             results_as_base64=True,
         )
+        self.cloudflare_app = cloudflare.build(foundation)
         app = FastAPI(openapi_url=None)
         app.mount(openai.PREFIX, self.openai_app)
+        app.mount(cloudflare.PREFIX, self.cloudflare_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()
         self._serve(app)
 
-    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES) -> Caller:
+    def new_caller(
+        self, scopes: frozenset[Scope] = USER_SCOPES, email: str | None = None
+    ) -> Caller:
         organization = Organization(
             id=uuid4(), name="Acme", slug=f"acme-{uuid4().hex[:6]}", created_at=now()
         )
@@ -133,6 +137,7 @@ class Server:
             scopes=scopes,
             created_at=now(),
             expires_at=None,
+            email=email,
         )
         with self.database.write() as store:
             store.accounts.add_organization(organization)

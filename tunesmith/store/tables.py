@@ -60,6 +60,7 @@ keys = sa.Table(
     sa.Column("scopes", sa.JSON, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime),
+    sa.Column("email", sa.Text),
 )
 
 files = sa.Table(
