@@ -19,6 +19,8 @@ from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.outbox import wandb_runs, webhooks
+from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
 from tunesmith.settings import Settings
@@ -54,7 +56,7 @@ def build(settings: Settings) -> Application:
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
         _offer_tiny(store)
-    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation))
+    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings))
     openai_app = openai.build(
         foundation,
         max_upload_bytes=settings.max_upload_bytes,
@@ -63,7 +65,10 @@ def build(settings: Settings) -> Application:
     )
     app.mount(openai.PREFIX, openai_app)
     app.mount(cloudflare.PREFIX, cloudflare.build(foundation))
-    app.mount(admin.PREFIX, admin.build(foundation))
+    app.mount(
+        admin.PREFIX,
+        admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private),
+    )
     app.mount(routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)
     app.add_middleware(JsonLimit)
@@ -126,14 +131,21 @@ def _offer_tiny(store: Store) -> None:
 
 
 def _lifespan(
-    foundation: Foundation,
+    foundation: Foundation, settings: Settings
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await housekeeping.grant_grace(foundation)
+        words = wandb_runs.Words(
+            label=openai.integrations.label, figures=openai.integrations.figures
+        )
+        sender = Sender(CheckedNetwork(allow_private=settings.webhooks_allow_private))
         tasks = [
             asyncio.create_task(housekeeping.end_silent_leases(foundation)),
             asyncio.create_task(housekeeping.sweep_blobs(foundation)),
+            asyncio.create_task(webhooks.deliver(foundation, sender, openai.webhooks.render)),
+            asyncio.create_task(webhooks.prune(foundation)),
+            asyncio.create_task(wandb_runs.log_runs(foundation, _wandb(settings), words)),
         ]
         try:
             yield
@@ -144,6 +156,13 @@ def _lifespan(
             foundation.database.close()
 
     return lifespan
+
+
+def _wandb(settings: Settings) -> wandb_runs.Wandb:
+    key = settings.wandb_api_key
+    return wandb_runs.Wandb(
+        api_key=None if key is None else key.get_secret_value(), base_url=settings.wandb_base_url
+    )
 
 
 def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:

@@ -33,6 +33,16 @@ class Settings(BaseSettings):
         description="Serve a job's result file base64-encoded over the OpenAI API, as the original "
         "does.",
     )
+    webhooks_allow_private: bool = Field(
+        False,
+        description="Let webhooks lead to addresses that are not public, such as this machine's.",
+    )
+    wandb_api_key: SecretStr | None = Field(
+        None, description="Key with which jobs' integrations log to Weights & Biases."
+    )
+    wandb_base_url: str = Field(
+        "https://api.wandb.ai", description="Weights & Biases, or a server of one's own."
+    )
     log_level: str = Field("warning", description="debug, info, warning or error.")
     server_url: str = Field(
         "http://127.0.0.1:8000", description="Server that workers and commands talk to."

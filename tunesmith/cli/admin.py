@@ -46,14 +46,14 @@ def create_key(
     """Make a key and print it, alone, on standard output. It cannot be shown again."""
     wanted = {"user": sorted(USER_SCOPES), "all": sorted(Scope)}.get(scopes, scopes.split(","))
     body = {"name": name, "scopes": [scope.strip() for scope in wanted], "email": email}
-    typer.echo(_ask(data_dir, "POST", "/keys", body)["key"])
+    typer.echo(ask(data_dir, "POST", "/keys", body)["key"])
 
 
 @keys.command("list")
 def list_keys(data_dir: DataDir = None) -> None:
     """Show all keys, by their first characters."""
     table = Table("id", "name", "key", "scopes", "created")
-    for key in _ask(data_dir, "GET", "/keys"):
+    for key in ask(data_dir, "GET", "/keys"):
         prefix = f"{key['visible_prefix']}…"
         table.add_row(key["id"], key["name"], prefix, " ".join(key["scopes"]), key["created_at"])
     Console().print(table)
@@ -62,7 +62,7 @@ def list_keys(data_dir: DataDir = None) -> None:
 @keys.command("delete")
 def delete_key(key_id: str, data_dir: DataDir = None) -> None:
     """Make a key worthless at once."""
-    _ask(data_dir, "DELETE", f"/keys/{key_id}")
+    ask(data_dir, "DELETE", f"/keys/{key_id}")
 
 
 @models.command("add")
@@ -96,7 +96,7 @@ def add_model(
     except TunesmithError as error:
         fail(error.message)
     body = dialect.translate.base_model(entry).model_dump()
-    _ask(data_dir, "PUT", "/base-models", body)
+    ask(data_dir, "PUT", "/base-models", body)
     typer.echo(f"{name}: {entry.num_parameters:,} parameters, {entry.context_tokens:,} tokens.")
 
 
@@ -104,7 +104,7 @@ def add_model(
 def list_models(data_dir: DataDir = None) -> None:
     """Show the catalogue."""
     table = Table("name", "aliases", "parameters", "context", "from")
-    for model in _ask(data_dir, "GET", "/base-models"):
+    for model in ask(data_dir, "GET", "/base-models"):
         table.add_row(
             model["name"],
             " ".join(model["aliases"]),
@@ -118,7 +118,7 @@ def list_models(data_dir: DataDir = None) -> None:
 @models.command("remove")
 def remove_model(name: str, data_dir: DataDir = None) -> None:
     """Take a base model out of the catalogue; its weights stay where they are."""
-    _ask(data_dir, "DELETE", f"/base-models/{name}")
+    ask(data_dir, "DELETE", f"/base-models/{name}")
 
 
 def show_settings(data_dir: DataDir = None) -> None:
@@ -143,7 +143,7 @@ def _obtain(source: str, revision: str | None) -> tuple[Path, str]:
     return Path(fetched), f"{source}@{Path(fetched).name}"
 
 
-def _ask(data_dir: Path | None, method: str, path: str, body: Any = None) -> Any:
+def ask(data_dir: Path | None, method: str, path: str, body: Any = None) -> Any:
     """Ask the admin API of this data folder: of its running server, else of one inside here."""
     settings = load_settings(data_dir=data_dir)
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from tunesmith.cli import admin, serve, worker
+from tunesmith.cli import admin, serve, webhooks, worker
 
 app = typer.Typer(
     help="Tunesmith: the fine-tuning service that you run yourself.",
@@ -16,3 +16,4 @@ app.command("worker")(worker.worker)
 app.command("settings")(admin.show_settings)
 app.add_typer(admin.keys, name="keys")
 app.add_typer(admin.models, name="models")
+app.add_typer(webhooks.app, name="webhooks")

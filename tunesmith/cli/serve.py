@@ -132,7 +132,8 @@ class LocalWorker:
             "TUNESMITH_WORKER_NAME": "local",
             "TUNESMITH_WORK_DIR": str((settings.data_dir / "worker").resolve()),
         }
-        self._environment.pop("TUNESMITH_ADMIN_KEY", None)
+        for secret in ("TUNESMITH_ADMIN_KEY", "TUNESMITH_WANDB_API_KEY"):
+            self._environment.pop(secret, None)
         self._process: subprocess.Popen[bytes] | None = None
         self._may_start_at = 0.0
 

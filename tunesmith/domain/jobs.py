@@ -7,7 +7,8 @@ from uuid import UUID
 
 from tunesmith.domain.errors import WrongState
 from tunesmith.domain.files import Artifact, Blob
-from tunesmith.domain.hyperparameters import Hyperparameters
+from tunesmith.domain.hyperparameters import Hyperparameters, Method
+from tunesmith.domain.models import TunedModel
 
 
 class JobStatus(StrEnum):
@@ -50,7 +51,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Integration:
+    """Somewhere else that a job's figures are wanted. `kind` names the product, such as "wandb"."""
+
+    kind: str
+    project: str
+    name: str | None
+    entity: str | None
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
+    """`initial_model` is the tuned model that is tuned further, as it was when the job was made."""
+
     id: UUID
     organization_id: UUID
     base_model: str
@@ -69,6 +83,11 @@ class Job:
     failure: Failure | None = None
     tuned_model_short_id: str | None = None
     results_file_id: UUID | None = None
+    method: Method = Method.SUPERVISED
+    initial_model: TunedModel | None = None
+    integrations: tuple[Integration, ...] = ()
+    is_pause_wanted: bool = False  # by its owner; its worker has still to stop at a checkpoint
+    request_digest: str | None = None  # what was asked for and by which key, to know it again
 
     def validated(self, hyperparameters: Hyperparameters) -> "Job":
         self._require("queued", JobStatus.VALIDATING)
@@ -132,6 +151,7 @@ class NewJob:
     seed: int | None = None
     suffix: str | None = None
     metadata: dict[str, str] | None = None
+    integrations: tuple[Integration, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

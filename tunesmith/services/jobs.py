@@ -11,11 +11,18 @@ from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import Checkpoint, Job, JobStatus, NewJob, PinnedFile, Task
 from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.services import deliveries, integrations
 from tunesmith.services.context import Context
 from tunesmith.store.database import Store
 
 MAX_SEED = 2**31 - 1
 MAX_SUFFIX_LENGTH = 64
+
+_OUTCOMES = {
+    EventKind.SUCCEEDED: JobStatus.SUCCEEDED,
+    EventKind.FAILED: JobStatus.FAILED,
+    EventKind.STOPPED: JobStatus.STOPPED,
+}
 
 
 def create(ctx: Context, new: NewJob) -> Job:
@@ -43,12 +50,14 @@ def create(ctx: Context, new: NewJob) -> Job:
         seed=secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
         suffix=new.suffix,
         metadata=new.metadata,
+        integrations=new.integrations,
         status=JobStatus.VALIDATING,
         attempt=0,
         created_at=now,
     )
     ctx.store.jobs.add(job)
     ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    integrations.open_runs(ctx.store, job, now)
     tell(ctx.store, job, EventKind.CREATED, now=now)
     tell(ctx.store, job, EventKind.VALIDATING, now=now)
     return job
@@ -97,10 +106,12 @@ def tell(
     level: Level = Level.INFO,
     **data: Any,
 ) -> None:
-    """Add to what happened to a job."""
+    """Add to what happened to a job; how it ended is told to its organization's webhooks, too."""
     store.events.add(
         Event(id=uuid4(), job_id=job.id, created_at=now, kind=kind, level=level, data=data)
     )
+    if kind in _OUTCOMES:
+        deliveries.announce(store, job, _OUTCOMES[kind], now)
 
 
 def _pin(ctx: Context, file_id: UUID, param: str) -> PinnedFile:

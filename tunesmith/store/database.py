@@ -20,10 +20,12 @@ from tunesmith.domain.errors import Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
+from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
 from tunesmith.store.queue import Queue
 from tunesmith.store.uploads import Uploads
+from tunesmith.store.webhooks import Webhooks
 
 log = structlog.get_logger()
 
@@ -43,6 +45,8 @@ class Store:
         self.queue = Queue(connection)
         self.events = Events(connection)
         self.models = Models(connection)
+        self.webhooks = Webhooks(connection)
+        self.integrations = Integrations(connection)
 
 
 class Database:

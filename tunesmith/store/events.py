@@ -55,6 +55,16 @@ class Events:
         )
         return list(self._connection.scalars(query))
 
+    def list_metrics_after(self, job_id: UUID, step: int, limit: int) -> list[dict[str, Any]]:
+        """The figures of the steps that follow, in order."""
+        query = (
+            sa.select(events.c.data)
+            .where(events.c.job_id == job_id, events.c.step > step)
+            .order_by(events.c.step)
+            .limit(limit)
+        )
+        return list(self._connection.scalars(query))
+
 
 def _event(row: Row) -> Event:
     return Event(

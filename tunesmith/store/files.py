@@ -73,6 +73,9 @@ class Files:
         for column in (checkpoints.c.artifacts, tuned_models.c.artifacts):
             for artifacts in self._connection.scalars(sa.select(column)):
                 in_use.update(artifact["blob"]["sha256"] for artifact in artifacts)
+        for model in self._connection.scalars(sa.select(jobs.c.initial_model)):
+            if model is not None:
+                in_use.update(artifact["blob"]["sha256"] for artifact in model["artifacts"])
         return in_use
 
 

@@ -8,14 +8,17 @@ from pydantic import TypeAdapter
 
 from tunesmith.domain.errors import Conflict, NotFound
 from tunesmith.domain.files import Artifact, Blob
-from tunesmith.domain.hyperparameters import Hyperparameters
-from tunesmith.domain.jobs import Checkpoint, Failure, Job, JobStatus, PinnedFile
+from tunesmith.domain.hyperparameters import Hyperparameters, Method
+from tunesmith.domain.jobs import Checkpoint, Failure, Integration, Job, JobStatus, PinnedFile
+from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page, PageRequest
 from tunesmith.store.rows import Row, plain, select_page
 from tunesmith.store.tables import checkpoints, jobs
 
 _HYPERPARAMETERS = TypeAdapter(Hyperparameters)
 _FAILURE = TypeAdapter(Failure | None)
+_INITIAL_MODEL = TypeAdapter(TunedModel | None)
+_INTEGRATIONS = TypeAdapter(tuple[Integration, ...])
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 
 
@@ -122,6 +125,11 @@ def _columns(job: Job) -> dict[str, Any]:
         "failure": plain(_FAILURE, job.failure),
         "tuned_model_short_id": job.tuned_model_short_id,
         "results_file_id": job.results_file_id,
+        "method": job.method,
+        "initial_model": plain(_INITIAL_MODEL, job.initial_model),
+        "integrations": plain(_INTEGRATIONS, job.integrations),
+        "is_pause_wanted": job.is_pause_wanted,
+        "request_digest": job.request_digest,
     }
 
 
@@ -145,6 +153,11 @@ def _job(row: Row) -> Job:
         failure=_FAILURE.validate_python(row["failure"]),
         tuned_model_short_id=row["tuned_model_short_id"],
         results_file_id=row["results_file_id"],
+        method=Method(row["method"]),
+        initial_model=_INITIAL_MODEL.validate_python(row["initial_model"]),
+        integrations=_INTEGRATIONS.validate_python(row["integrations"]),
+        is_pause_wanted=row["is_pause_wanted"],
+        request_digest=row["request_digest"],
     )
 
 

@@ -7,8 +7,8 @@ from tests.factories import NOW, SHA, artifact, job, organization, queued_job, r
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import Conflict, NotFound
 from tunesmith.domain.files import Artifact, Blob
-from tunesmith.domain.hyperparameters import Hyperparameters
-from tunesmith.domain.jobs import Checkpoint, Failure, Job, JobStatus, PinnedFile
+from tunesmith.domain.hyperparameters import Hyperparameters, Method
+from tunesmith.domain.jobs import Checkpoint, Failure, Integration, Job, JobStatus, PinnedFile
 from tunesmith.domain.models import TunedModel
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
@@ -35,6 +35,29 @@ def full_job(owner: Organization) -> Job:
         failure=Failure(code="diverged", message="No.", param="training_file"),
         tuned_model_short_id="abcd1234",
         results_file_id=uuid4(),
+        method=Method.DPO,
+        initial_model=tuned_model(owner),
+        integrations=(
+            Integration(kind="wandb", project="p", name=None, entity="e", tags=("a", "b")),
+        ),
+        is_pause_wanted=True,
+        request_digest="ab" * 32,
+    )
+
+
+def tuned_model(owner: Organization) -> TunedModel:
+    weights = Artifact(name="adapter_model.safetensors", blob=Blob(sha256="ef" * 32, size_bytes=9))
+    return TunedModel(
+        id=uuid4(),
+        short_id="abcdefgh",
+        organization_id=owner.id,
+        organization_slug=owner.slug,
+        job_id=uuid4(),
+        base_model="base",
+        suffix=None,
+        step=4,
+        artifacts=(weights,),
+        created_at=NOW,
     )
 
 
@@ -141,3 +164,11 @@ def test_bytes_are_in_use_while_anything_needs_them(
         store.models.delete_tuned(model.id)
         store.jobs.delete_checkpoint(state.id)
         assert len(store.files.blobs_in_use()) == 2
+
+
+def test_the_model_that_a_job_goes_on_from_stays_as_long_as_the_job(
+    database: Database, owner: Organization
+) -> None:
+    with database.write() as store:
+        store.jobs.add(job(owner, initial_model=tuned_model(owner)))
+        assert "ef" * 32 in store.files.blobs_in_use()

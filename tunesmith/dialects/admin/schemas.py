@@ -1,11 +1,16 @@
 """The wire."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.domain.accounts import Scope
+from tunesmith.domain.jobs import JobStatus
+
+Outcome = Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
+ALL_OUTCOMES: list[Outcome] = [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
 
 
 class Strict(BaseModel):
@@ -44,3 +49,38 @@ class BaseModelEntry(Strict):
     context_tokens: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     files: dict[str, int]
+
+
+class CreateWebhook(Strict):
+    """`outcomes`: the ends of a job to be told of; all of them unless some are named."""
+
+    url: str
+    outcomes: list[Outcome] = Field(ALL_OUTCOMES, min_length=1, max_length=len(ALL_OUTCOMES))
+
+
+class Delivery(BaseModel):
+    """`attempted_at` and `result` are of the latest attempt, `next_attempt_at` of one to come."""
+
+    id: UUID
+    job_id: UUID
+    outcome: JobStatus
+    created_at: datetime
+    status: str
+    attempts: int
+    attempted_at: datetime | None
+    result: str | None
+    next_attempt_at: datetime | None
+
+
+class Webhook(BaseModel):
+    id: UUID
+    url: str
+    outcomes: list[JobStatus]
+    created_at: datetime
+    last_delivery: Delivery | None
+
+
+class CreatedWebhook(Webhook):
+    """`secret` is shown this once."""
+
+    secret: str

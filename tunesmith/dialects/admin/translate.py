@@ -5,6 +5,7 @@ from datetime import datetime
 from tunesmith.dialects.admin import schemas
 from tunesmith.domain.accounts import Key
 from tunesmith.domain.catalog import BaseModel, WeightFile
+from tunesmith.domain.webhooks import OUTCOMES, Delivery, WebhookEndpoint
 from tunesmith.services.accounts import NewKey
 
 
@@ -44,4 +45,32 @@ def base_model(model: BaseModel) -> schemas.BaseModelEntry:
         context_tokens=model.context_tokens,
         learning_rate=model.learning_rate,
         files={file.name: file.size_bytes for file in model.files},
+    )
+
+
+def webhook(endpoint: WebhookEndpoint, last_delivery: Delivery | None) -> schemas.Webhook:
+    return schemas.Webhook(
+        id=endpoint.id,
+        url=endpoint.url,
+        outcomes=[outcome for outcome in OUTCOMES if outcome in endpoint.outcomes],
+        created_at=endpoint.created_at,
+        last_delivery=None if last_delivery is None else delivery(last_delivery),
+    )
+
+
+def created_webhook(endpoint: WebhookEndpoint) -> schemas.CreatedWebhook:
+    return schemas.CreatedWebhook(**webhook(endpoint, None).model_dump(), secret=endpoint.secret)
+
+
+def delivery(delivery: Delivery) -> schemas.Delivery:
+    return schemas.Delivery(
+        id=delivery.id,
+        job_id=delivery.event.job_id,
+        outcome=delivery.event.outcome,
+        created_at=delivery.event.created_at,
+        status=delivery.status,
+        attempts=delivery.attempts,
+        attempted_at=delivery.last_attempt_at,
+        result=delivery.last_result,
+        next_attempt_at=delivery.available_at,
     )

@@ -2,7 +2,16 @@
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.openai import chat, completions, files, jobs, models, uploads
+from tunesmith.dialects.openai import (
+    chat,
+    completions,
+    files,
+    integrations,
+    jobs,
+    models,
+    uploads,
+    webhooks,
+)
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
 from tunesmith.http import Foundation, render_errors_with
@@ -31,3 +40,6 @@ def build(
     for module in (files, uploads, jobs, models, chat, completions):
         app.include_router(module.router)
     return app
+
+
+__all__ = ["PREFIX", "build", "integrations", "webhooks"]

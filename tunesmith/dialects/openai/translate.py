@@ -23,6 +23,7 @@ _LENGTHS = {
     "ftckpt_": 24,
     "upload_": 24,
     "part_": 24,
+    "evt_": 24,
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,

@@ -206,7 +206,7 @@ def _failure_message(failure: Failure) -> str:
 
 def _event(event: Event, job: Job, organization: Organization) -> schemas.Event:
     is_step = event.kind is EventKind.STEP
-    data = _renamed(event.data) if is_step else {}
+    data = renamed(event.data) if is_step else {}
     return schemas.Event(
         id=outer_id("ftevent-", event.id),
         created_at=seconds(event.created_at),
@@ -273,7 +273,7 @@ def _step_message(data: Mapping[str, Any]) -> str:
 def _checkpoint(checkpoint: Checkpoint, job: Job, organization: Organization) -> schemas.Checkpoint:
     short_id = checkpoint.tuned_model_short_id
     step = None if short_id == job.tuned_model_short_id else checkpoint.step
-    metrics = _renamed({"step": checkpoint.step, **checkpoint.metrics})
+    metrics = renamed({"step": checkpoint.step, **checkpoint.metrics})
     return schemas.Checkpoint(
         id=outer_id("ftckpt_", checkpoint.id),
         created_at=seconds(checkpoint.created_at),
@@ -284,7 +284,7 @@ def _checkpoint(checkpoint: Checkpoint, job: Job, organization: Organization) ->
     )
 
 
-def _renamed(metrics: Mapping[str, float]) -> dict[str, float]:
+def renamed(metrics: Mapping[str, float]) -> dict[str, float]:
     """Under the original's names, and finite: clients' JSON has no word for anything else."""
     return {
         _METRICS.get(name, name): value for name, value in metrics.items() if math.isfinite(value)

@@ -1,0 +1,31 @@
+"""Jobs' method, first model, integrations, wish to pause, and what they were asked for with."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+ADDED: tuple[sa.Column[Any], ...] = (
+    sa.Column("method", sa.Text(), nullable=False, server_default="supervised"),
+    sa.Column("initial_model", sa.JSON(), nullable=True),
+    sa.Column("integrations", sa.JSON(), nullable=False, server_default="[]"),
+    sa.Column("is_pause_wanted", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("request_digest", sa.Text(), nullable=True),
+)
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        for column in ADDED:
+            batch_op.add_column(column)
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        for column in reversed(ADDED):
+            batch_op.drop_column(column.name)
