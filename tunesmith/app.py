@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 import tunesmith
 from tunesmith.dialects import DIALECTS, admin, cloudflare, openai
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
+from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
@@ -51,7 +52,12 @@ def build(settings: Settings) -> Application:
     database = Database(_database_url(settings))
     database.upgrade()
     hub = Hub()
-    house = House(blobs=Blobs(settings.data_dir / "blobs"), sampler=hub, now=_utc_now)
+    house = House(
+        blobs=Blobs(settings.data_dir / "blobs"),
+        sampler=hub,
+        now=_utc_now,
+        adapter_limits=_adapter_limits(settings),
+    )
     foundation = Foundation(database=database, house=house)
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
@@ -74,6 +80,15 @@ def build(settings: Settings) -> Application:
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)
     return Application(asgi=app, first_key=first_key)
+
+
+def _adapter_limits(settings: Settings) -> AdapterLimits:
+    return AdapterLimits(
+        max_per_organization=settings.max_adapters,
+        max_file_bytes=settings.max_adapter_bytes,
+        max_rank=settings.max_adapter_rank,
+        allows_public=settings.public_adapters,
+    )
 
 
 def _database_url(settings: Settings) -> str:

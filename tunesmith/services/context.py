@@ -1,11 +1,12 @@
 """Who asks, and what is at hand to answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from tunesmith.domain.accounts import Key, Organization, Scope
+from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.errors import PermissionDenied
 from tunesmith.services.ports import Sampler
 from tunesmith.store.blobs import Blobs
@@ -21,6 +22,7 @@ class House:
     blobs: Blobs
     sampler: Sampler
     now: Clock
+    adapter_limits: AdapterLimits = field(default_factory=AdapterLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

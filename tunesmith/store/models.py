@@ -75,6 +75,18 @@ class Models:
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else _tuned(row)
 
+    def find_tuned_by_id(self, model_id: UUID) -> TunedModel | None:
+        """Whoever owns it."""
+        query = _WITH_SLUG.where(tuned_models.c.id == model_id)
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
+    def find_tuned_of_job(self, job_id: UUID) -> TunedModel | None:
+        """What it has left at its end, whoever owns it."""
+        query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
     def list_tuned(self, owner: UUID) -> tuple[TunedModel, ...]:
         query = _WITH_SLUG.where(tuned_models.c.organization_id == owner).order_by(
             tuned_models.c.seq

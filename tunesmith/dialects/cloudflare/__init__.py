@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.cloudflare import account
+from tunesmith.dialects.cloudflare import account, assets, finetunes
 from tunesmith.dialects.cloudflare.errors import render
 from tunesmith.dialects.cloudflare.paths import LenientPaths
 from tunesmith.http import Foundation, render_errors_with
@@ -20,5 +20,6 @@ def build(foundation: Foundation) -> FastAPI:
     app.state.foundation = foundation
     render_errors_with(app, render)
     app.add_middleware(LenientPaths)
-    app.include_router(account.router)
+    for module in (account, assets, finetunes):  # the names of finetunes take the rest of a path
+        app.include_router(module.router)
     return app

@@ -30,6 +30,8 @@ _BY_SLUG: dict[str, tuple[int | None, int]] = {
     "method_not_allowed": (None, 7001),
     "user_unknown": (None, 9109),
     "model_not_available": (400, 5007),
+    "too_many_adapters": (None, 3036),
+    "adapter_incomplete": (None, 3039),
     auth.MALFORMED_AUTHORIZATION: (None, INVALID_HEADERS),
     auth.MALFORMED_AUTH_KEY: (None, INVALID_HEADERS),
 }
@@ -39,6 +41,7 @@ _BY_NOT_FOUND: dict[str, tuple[int | None, int]] = {
 }
 _BY_KIND: dict[type[errors.TunesmithError], tuple[int | None, int]] = {
     errors.InvalidRequest: (None, INCOMPLETE),
+    errors.InvalidAdapter: (None, 5004),
     errors.Unauthenticated: (None, NOT_AUTHENTICATED),
     errors.PermissionDenied: (None, NOT_AUTHENTICATED),
     errors.NotFound: (None, NOT_ROUTED),
