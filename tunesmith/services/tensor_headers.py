@@ -72,12 +72,12 @@ def _read_header(file: BinaryIO, max_header_bytes: int) -> tuple[dict[str, Any],
     """The header, and how many bytes come after it."""
     size = os.fstat(file.fileno()).st_size
     prefix = file.read(_PREFIX.size)
-    if prefix.startswith(_PICKLE_STARTS):
-        raise BadHeader("it is pickled, and could run code when it is opened; convert it")
     if len(prefix) < _PREFIX.size:
         raise BadHeader("it is too short to be safetensors")
     (length,) = _PREFIX.unpack(prefix)
     if length > size - _PREFIX.size:
+        if prefix.startswith(_PICKLE_STARTS):  # which a header's length may do as well
+            raise BadHeader("it is pickled, and could run code when it is opened; convert it")
         raise BadHeader("its header is said to be longer than the file; it is no safetensors")
     if length > max_header_bytes:
         raise BadHeader(f"its header is longer than {max_header_bytes:,} bytes")

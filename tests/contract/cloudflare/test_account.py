@@ -1,10 +1,9 @@
 """Who the caller is, by each kind of credential; and the envelope."""
 
-from typing import Any
-
 import httpx
 import pytest
 
+from tests.contract.cloudflare.support import refused
 from tests.contract.server import Caller, Server
 
 EMAIL = "ada@example.org"
@@ -17,15 +16,6 @@ def ada(server: Server) -> Caller:
 
 def ask(server: Server, path: str, headers: dict[str, str]) -> httpx.Response:
     return httpx.get(f"{server.url}/client/v4{path}", headers=headers)
-
-
-def refused(answer: httpx.Response, status: int, *numbers: int) -> list[dict[str, Any]]:
-    assert answer.status_code == status, answer.text
-    body = answer.json()
-    assert (body["success"], body["result"], body["messages"]) == (False, None, [])
-    assert tuple(error["code"] for error in body["errors"]) == numbers
-    errors: list[dict[str, Any]] = body["errors"]
-    return errors
 
 
 def test_a_token_is_verified(http: httpx.Client) -> None:
