@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo serve test test-quick check format all tiny reference clean
+.PHONY: help setup demo serve test test-quick check format all tiny reference conformance clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,11 @@ all: check test  ## What CI runs
 tiny: setup  ## Train tunesmith-tiny again (about half an hour)
 	$(BIN)/python -m scripts.tiny.train --out tunesmith/assets/tunesmith-tiny --threads 1 --steps 2560
 
+conformance: setup  ## Run vendors' own suites and clients (from PyPI and npm; CONFORMANCE=python for no npm)
+	CONFORMANCE='$(CONFORMANCE)' $(BIN)/python -m pytest conformance
+
 reference: setup  ## Write the pages of docs/reference again
 	$(BIN)/python -m scripts.reference
 
 clean:  ## Remove what `make` made, but no data
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .conformance build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

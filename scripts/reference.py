@@ -1,27 +1,14 @@
 """Writes the pages of docs/reference that say what the code says."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
-from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
+from scripts import reference_openai
 from tunesmith.cli.main import app
-from tunesmith.dialects import openai
-from tunesmith.dialects.openai import (
-    chat,
-    completions,
-    files,
-    jobs,
-    models,
-    schemas,
-    schemas_chat,
-    schemas_jobs,
-    schemas_uploads,
-    uploads,
-)
 from tunesmith.domain import errors
 from tunesmith.http import status_of
 from tunesmith.settings import Settings
@@ -88,67 +75,12 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def openai_page() -> str:
-    lines = [
-        "# OpenAI dialect",
-        NOTE,
-        "",
-        "Served under `/v1`, for OpenAI's own clients.",
-        "",
-        "| Request | Path |",
-        "|---|---|",
-    ]
-    for module in (files, uploads, jobs, models, chat, completions):
-        for route in module.router.routes:
-            if isinstance(route, APIRoute):
-                methods = " ".join(sorted(route.methods or ()))
-                lines.append(f"| {methods} | `{openai.PREFIX}{route.path_format}` |")
-    lines += [
-        "",
-        "## What becomes of a field",
-        "",
-        "*Honoured*: it does what it says. *Refused*: an error names it, unless its value asks for",
-        "nothing. *Ignored*: it changes nothing about the answer here. Any other field is refused.",
-    ]
-    for kind in _request_schemas():
-        lines += [
-            "",
-            f"### {_words(kind.__name__)}",
-            "",
-            f"- Honoured: {_names(name for name in kind.model_fields if name not in kind.IGNORED)}",
-            f"- Refused: {_names(sorted(kind.UNAVAILABLE))}",
-            f"- Ignored: {_names(sorted(kind.IGNORED))}",
-        ]
-    return "\n".join(lines) + "\n"
-
-
 PAGES = {
-    "openai.md": openai_page,
+    "openai.md": reference_openai.page,
     "settings.md": settings_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
 }
-
-
-def _request_schemas() -> list[type[schemas.Request]]:
-    """The bodies that clients send, and their parts, in the order in which they are defined."""
-    modules = (schemas_uploads, schemas_jobs, schemas_chat)
-    found = [value for module in modules for value in vars(module).values()]
-    return [
-        kind
-        for kind in found
-        if isinstance(kind, type)
-        and issubclass(kind, schemas.Request)
-        and kind not in (schemas.Request, schemas_chat.CreateAnswer)
-    ]
-
-
-def _words(name: str) -> str:
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip().capitalize()
-
-
-def _names(fields: Iterable[str]) -> str:
-    return ", ".join(f"`{field}`" for field in fields) or "none"
 
 
 def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from tunesmith.domain.accounts import Key, Organization, Scope, digest_of
-from tunesmith.domain.assignments import Assignment, Registration, SampleRequest
+from tunesmith.domain.assignments import Assignment, EmbedRequest, Registration, SampleRequest
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.events import Metrics
 from tunesmith.domain.files import Artifact, Blob, File, FilePurpose
@@ -161,6 +161,13 @@ def sample_request(request_id: str = "one", **changes: Any) -> SampleRequest:
         base_model=base_model(),
         adapter=None,
         messages=[{"role": "user", "content": "Hello"}],
+    )
+    return replace(made, **changes)
+
+
+def embed_request(request_id: str = "one", **changes: Any) -> EmbedRequest:
+    made = EmbedRequest(
+        request_id=request_id, base_model=base_model(), adapter=None, text="the sea"
     )
     return replace(made, **changes)
 

@@ -19,11 +19,12 @@ from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
-from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
 from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
+from tunesmith.services.limits import Limiter, Unit
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database, Store
@@ -68,14 +69,13 @@ def build(settings: Settings) -> Application:
         max_upload_bytes=settings.max_upload_bytes,
         max_multipart_upload_bytes=settings.max_multipart_upload_bytes,
         results_as_base64=settings.results_as_base64,
+        limiter=_limiter(settings),
     )
-    app.mount(openai.PREFIX, openai_app)
-    app.mount(cloudflare.PREFIX, cloudflare.build(foundation))
-    app.mount(
-        admin.PREFIX,
-        admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private),
-    )
-    app.mount(routes.PREFIX, routes.build(foundation, hub))
+    admin_app = admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private)
+    mount(app, openai.PREFIX, openai_app)
+    mount(app, cloudflare.PREFIX, cloudflare.build(foundation))
+    mount(app, admin.PREFIX, admin_app)
+    mount(app, routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)
@@ -89,6 +89,14 @@ def _adapter_limits(settings: Settings) -> AdapterLimits:
         max_rank=settings.max_adapter_rank,
         allows_public=settings.public_adapters,
     )
+
+
+def _limiter(settings: Settings) -> Limiter:
+    per_minute = {
+        Unit.REQUESTS: settings.requests_per_minute,
+        Unit.TOKENS: settings.tokens_per_minute,
+    }
+    return Limiter({unit: limit for unit, limit in per_minute.items() if limit is not None})
 
 
 def _database_url(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.domain import errors
@@ -25,6 +27,7 @@ log = structlog.get_logger()
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 _IS_STREAM = "tunesmith.is_stream"
+_FOUNDATION = "tunesmith.foundation"
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
@@ -34,6 +37,7 @@ _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.QuotaExceeded: 429,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
 
@@ -108,8 +112,13 @@ async def _in_threads(transaction: Callable[[], Any]) -> AsyncIterator[Store]:
 
 
 def foundation_of(request: Request) -> Foundation:
-    foundation: Foundation = request.app.state.foundation
+    foundation: Foundation = request.scope.get(_FOUNDATION) or request.app.state.foundation
     return foundation
+
+
+def use_foundation(request: Request, foundation: Foundation) -> None:
+    """Give this request another one than its app has."""
+    request.scope[_FOUNDATION] = foundation
 
 
 def context_dependency(
@@ -150,7 +159,9 @@ def render_errors_with(app: FastAPI, render: Render) -> None:
         assert isinstance(error, HTTPException)
         if isinstance(error.__cause__, errors.TunesmithError):  # raised while the body was read
             return ours(request, error.__cause__)
-        return render(request, _from_framework(request, error), error.status_code)
+        answer = render(request, _from_framework(request, error), error.status_code)
+        answer.headers.update(error.headers or {})  # such as `Allow`
+        return answer
 
     def unexpected(request: Request, error: Exception) -> Response:
         log.exception("request failed", path=request.url.path, request_id=request_id_of(request))
@@ -189,6 +200,13 @@ def _from_framework(request: Request, error: HTTPException) -> errors.TunesmithE
             f"Not allowed to {request.method} on {request.url.path}.", code="method_not_allowed"
         )
     return errors.TunesmithError(f"{error.detail}.", code="invalid_request")
+
+
+def mount(app: FastAPI, prefix: str, mounted: FastAPI) -> None:
+    """All paths below the prefix: also those with a line break, which Starlette passes over."""
+    route = Mount(prefix, app=mounted)
+    route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
+    app.router.routes.append(route)
 
 
 def request_id_of(request: Request) -> str:

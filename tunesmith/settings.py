@@ -40,6 +40,17 @@ class Settings(BaseSettings):
     public_adapters: bool = Field(
         True, description="Whether an adapter may be shown to, and asked by, every organization."
     )
+    requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="How many answers an organization may ask for in a minute, of each server.",
+    )
+    tokens_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="How many tokens, of prompts and answers, an organization may use in a minute, "
+        "of each server.",
+    )
     results_as_base64: bool = Field(
         True,
         description="Serve a job's result file base64-encoded over the OpenAI API, as the original "

@@ -22,10 +22,19 @@ from tunesmith.domain.accounts import (
     new_secret,
     visible_prefix_of,
 )
-from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
+from tunesmith.domain.assignments import (
+    EmbedRequest,
+    Likely,
+    SampleOutput,
+    SamplePart,
+    SampleRequest,
+    TokenLogprob,
+    ToolCall,
+)
 from tunesmith.domain.catalog import BaseModel
-from tunesmith.http import Foundation, JsonLimit, RequestIds
+from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
 from tunesmith.services.context import House
+from tunesmith.services.limits import Limiter
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
@@ -35,10 +44,47 @@ MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 MAX_MULTIPART_UPLOAD_BYTES = 80 * 1024 * 1024
 
 Step = SampleOutput | Exception | float  # a part, a failure, or a pause in seconds
+EMBEDDING = (3.0, 0.0, 4.0)
 
 
-def delta(request: SampleRequest, text: str) -> SampleOutput:
-    return SampleOutput(request_id=request.request_id, part=SamplePart.DELTA, text=text)
+def delta(request: SampleRequest, text: str, *logprobs: TokenLogprob) -> SampleOutput:
+    return SampleOutput(
+        request_id=request.request_id,
+        part=SamplePart.DELTA,
+        text=text,
+        logprobs=logprobs,
+        completion_tokens=1,
+    )
+
+
+def echo(request: SampleRequest, *logprobs: TokenLogprob) -> SampleOutput:
+    return SampleOutput(
+        request_id=request.request_id,
+        part=SamplePart.DELTA,
+        text=request.prompt or "On",
+        logprobs=logprobs,
+    )
+
+
+def token(text: str | bytes, logprob: float | None, **top: float) -> TokenLogprob:
+    content = text.encode() if isinstance(text, str) else text
+    return TokenLogprob(
+        token=content.decode(errors="replace"),
+        token_bytes=tuple(content),
+        logprob=logprob,
+        top=tuple(
+            Likely(token=other, token_bytes=tuple(other.encode()), logprob=value)
+            for other, value in top.items()
+        ),
+    )
+
+
+def called(request: SampleRequest, name: str, arguments: str, index: int = 0) -> SampleOutput:
+    return SampleOutput(
+        request_id=request.request_id,
+        part=SamplePart.TOOL_CALL,
+        tool_call=ToolCall(index=index, name=name, arguments=arguments),
+    )
 
 
 def done(request: SampleRequest, reason: str = "stop") -> SampleOutput:
@@ -51,7 +97,7 @@ def done(request: SampleRequest, reason: str = "stop") -> SampleOutput:
     )
 
 
-def failed(request: SampleRequest, code: str, message: str) -> SampleOutput:
+def failed(request: SampleRequest | EmbedRequest, code: str, message: str) -> SampleOutput:
     return SampleOutput(
         request_id=request.request_id, part=SamplePart.FAILED, code=code, message=message
     )
@@ -61,16 +107,42 @@ def say_hello(request: SampleRequest) -> list[Step]:
     return [delta(request, "Hel"), delta(request, "lo"), done(request)]
 
 
+def embedded(request: EmbedRequest, *embedding: float) -> SampleOutput:
+    return SampleOutput(
+        request_id=request.request_id,
+        part=SamplePart.EMBEDDING,
+        embedding=embedding or EMBEDDING,
+        prompt_tokens=2,
+    )
+
+
 @dataclass
 class ScriptedSampler:
     """A `Sampler` that says what a test wrote down, and remembers what it was asked."""
 
     script: Callable[[SampleRequest], Iterable[Step]] = say_hello
+    embedding_script: Callable[[EmbedRequest], Step] = embedded
     requests: list[SampleRequest] = field(default_factory=list)
+    embed_requests: list[EmbedRequest] = field(default_factory=list)
     num_cancelled: int = 0
 
     def reset(self) -> None:
         self.script, self.requests, self.num_cancelled = say_hello, [], 0
+        self.embedding_script, self.embed_requests = embedded, []
+
+    async def embed(self, request: EmbedRequest) -> SampleOutput:
+        self.embed_requests.append(request)
+        step = self.embedding_script(request)
+        if isinstance(step, float):
+            try:
+                await asyncio.sleep(step)
+            except asyncio.CancelledError:
+                self.num_cancelled += 1
+                raise
+            return embedded(request)
+        if isinstance(step, Exception):
+            raise step
+        return step
 
     async def sample(self, request: SampleRequest) -> AsyncIterator[SampleOutput]:
         self.requests.append(request)
@@ -82,7 +154,7 @@ class ScriptedSampler:
                 if isinstance(step, float):
                     await asyncio.sleep(step)
                     continue
-                is_over = step.part is not SamplePart.DELTA
+                is_over = step.part in (SamplePart.DONE, SamplePart.FAILED)
                 yield step
         finally:
             self.num_cancelled += not is_over
@@ -97,7 +169,7 @@ class Caller:
 class Server:
     """Runs until `close`. Tests share it, each with an organization of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limiter: Limiter | None = None) -> None:
         self.sampler = ScriptedSampler()
         self.database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
         self.database.upgrade()
@@ -111,22 +183,25 @@ class Server:
             max_upload_bytes=MAX_UPLOAD_BYTES,
             max_multipart_upload_bytes=MAX_MULTIPART_UPLOAD_BYTES,
             results_as_base64=True,
+            limiter=limiter,
         )
         self.cloudflare_app = cloudflare.build(foundation)
         app = FastAPI(openapi_url=None)
-        app.mount(openai.PREFIX, self.openai_app)
-        app.mount(cloudflare.PREFIX, self.cloudflare_app)
+        mount(app, openai.PREFIX, self.openai_app)
+        mount(app, cloudflare.PREFIX, self.cloudflare_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()
         self._serve(app)
 
     def new_caller(
-        self, scopes: frozenset[Scope] = USER_SCOPES, email: str | None = None
+        self,
+        scopes: frozenset[Scope] = USER_SCOPES,
+        slug: str | None = None,
+        email: str | None = None,
     ) -> Caller:
-        organization = Organization(
-            id=uuid4(), name="Acme", slug=f"acme-{uuid4().hex[:6]}", created_at=now()
-        )
+        slug = slug or f"acme-{uuid4().hex[:6]}"
+        organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
         key = Key(
             id=uuid4(),

@@ -5,7 +5,9 @@ from uuid import UUID, uuid4
 from tests.contract.server import Server, now
 from tunesmith.domain.assignments import (
     Assignment,
+    AttemptReleased,
     CheckpointPublished,
+    Receipt,
     Registration,
     Report,
     ReportBatch,
@@ -16,7 +18,7 @@ from tunesmith.domain.assignments import (
     Validated,
 )
 from tunesmith.domain.events import Metrics
-from tunesmith.domain.files import Artifact
+from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.jobs import Failure
 from tunesmith.services import leases, scheduling
 
@@ -43,12 +45,12 @@ class Worker:
                 self._sequence = 0
                 return assignment
 
-    def report(self, assignment: Assignment, *reports: Report) -> None:
+    def report(self, assignment: Assignment, *reports: Report) -> Receipt:
         self._sequence += 1
         batch = ReportBatch(sequence=self._sequence, reports=reports)
         job_id, attempt = assignment.job_id, assignment.attempt
         with self._server.database.write() as store:
-            leases.record(store, self._server.blobs, job_id, attempt, batch, now())
+            return leases.record(store, self._server.blobs, job_id, attempt, batch, now())
 
     def validate(self, job_id: UUID, num_examples: int = 10) -> None:
         self.report(self.lease(job_id), Validated(num_examples=num_examples))
@@ -72,17 +74,33 @@ class Worker:
                 StepReported(metrics=metrics(step, is_evaluated=ends_epoch), remaining_seconds=60),
             )
             if ends_epoch:
-                epoch = step // STEPS_PER_EPOCH
-                self.report(
-                    assignment,
-                    CheckpointPublished(step=step, epoch=epoch, artifacts=self._artifacts(step)),
-                )
+                self.end_epoch(assignment, step // STEPS_PER_EPOCH)
         self.report(
             assignment,
             TrainingFinished(
                 step=TOTAL_STEPS, trained_tokens=1234, artifacts=self._artifacts(TOTAL_STEPS)
             ),
         )
+
+    def end_epoch(self, assignment: Assignment, epoch: int) -> None:
+        step = epoch * STEPS_PER_EPOCH
+        artifacts = self._artifacts(step)
+        self.report(assignment, CheckpointPublished(step=step, epoch=epoch, artifacts=artifacts))
+
+    def finish(self, assignment: Assignment) -> None:
+        """Without a step or a checkpoint on the way."""
+        artifacts = self._artifacts(TOTAL_STEPS)
+        self.report(
+            assignment, TrainingFinished(step=TOTAL_STEPS, trained_tokens=1, artifacts=artifacts)
+        )
+
+    def let_go(self, assignment: Assignment, step: int) -> None:
+        """At a checkpoint, in good order."""
+        published = CheckpointPublished(step=step, epoch=None, artifacts=self._artifacts(step))
+        self.report(assignment, published, AttemptReleased())
+
+    def bytes_of(self, blob: Blob) -> bytes:
+        return self._server.blobs.path(blob.sha256).read_bytes()
 
     def fail(self, job_id: UUID, failure: Failure) -> None:
         self.report(self.lease(job_id), TrainingFailed(failure=failure))

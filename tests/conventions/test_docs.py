@@ -1,11 +1,13 @@
 """What the documents say is what the code does."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts import reference
+from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain import errors
 from tunesmith.settings import Settings
 
@@ -18,6 +20,24 @@ NOT_IN_THE_TREE = {"assets", "__pycache__"}
 def test_a_reference_page_says_what_the_code_says(name: str) -> None:
     written = (ROOT / "docs" / "reference" / name).read_text()
     assert written == reference.PAGES[name](), "Run `python -m scripts.reference`."
+
+
+def test_the_page_on_openais_dialect_names_every_field_of_every_request() -> None:
+    page = reference.PAGES["openai.md"]()
+    named = {
+        path.rsplit(".", 1)[-1] for path in re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    }
+    kinds = [kind for kind in _subclasses(Request) if kind.__module__ != Request.__module__]
+    assert kinds
+    for kind in kinds:
+        fields = {field.alias or name for name, field in kind.model_fields.items()}
+        assert {*fields, *kind.UNAVAILABLE, *kind.IGNORED} - named == set(), kind
+
+
+def _subclasses(kind: type[Request]) -> Iterator[type[Request]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _subclasses(child)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

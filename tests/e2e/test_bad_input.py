@@ -81,23 +81,23 @@ def test_bad_data_fails_the_job_with_its_line(
     assert words in job.error.message
 
 
-def test_a_row_that_the_template_cannot_render_fails_the_job_with_its_line(
+def test_a_row_that_the_model_cannot_learn_from_fails_the_job_with_its_line(
     service: Service,
 ) -> None:
     client = service.client
     messages = [
-        {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": "Ho", "weight": 0},
+        {"role": "user", "content": "Hi " * 50_000},
+        {"role": "assistant", "content": "Ho"},
     ]
-    empty = b"\n" + json.dumps({"messages": messages}).encode()
-    uploaded = client.files.create(file=("t.jsonl", conversations(11) + empty), purpose="fine-tune")
+    far = b"\n" + json.dumps({"messages": messages}).encode()
+    uploaded = client.files.create(file=("t.jsonl", conversations(11) + far), purpose="fine-tune")
     created = client.fine_tuning.jobs.create(model=BASE, training_file=uploaded.id)
 
     job = wait_for_job(service, created.id, status="failed")
 
     assert job.error is not None
     assert job.error.code == "invalid_training_file"
-    assert "Line 12: No assistant message is left to learn from." in job.error.message
+    assert "Line 12: All tokens to learn lie beyond the limit" in job.error.message
 
 
 def test_the_server_stays_up_and_says_what_is_wrong(service: Service) -> None:

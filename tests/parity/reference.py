@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from tunesmith.engine.chat import Example
+from tunesmith.engine.examples import Example, Pair
 from tunesmith.engine.lora import Adapter
 
 
@@ -74,3 +74,31 @@ def greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
         pad_token_id=1,
     )
     return generated[0, len(prompt_ids) :].tolist()
+
+
+def answer_logprobs(model: Any, examples: Sequence[Example]) -> Tensor:
+    """The sum over each example's supervised tokens, from one right-padded batch."""
+    width = max(len(example.token_ids) for example in examples)
+    token_ids = torch.zeros(len(examples), width, dtype=torch.long)
+    attention_mask = torch.zeros_like(token_ids)
+    is_learned = torch.zeros_like(token_ids, dtype=torch.bool)
+    for row, example in enumerate(examples):
+        length = len(example.token_ids)
+        token_ids[row, :length] = torch.tensor(example.token_ids)
+        attention_mask[row, :length] = 1
+        is_learned[row, :length] = torch.tensor(example.loss_mask)
+    logits = model(input_ids=token_ids, attention_mask=attention_mask).logits
+    logprobs = torch.log_softmax(logits[:, :-1], dim=-1)
+    picked = logprobs.gather(-1, token_ids[:, 1:, None])[:, :, 0]
+    return (picked * is_learned[:, 1:]).sum(-1)
+
+
+def preference_loss(model: Any, start: Any, pairs: Sequence[Pair], beta: float) -> Tensor:
+    """DPO as its paper writes it (arXiv 2305.18290, equation 7); `start` is the reference."""
+    chosen = [pair.chosen for pair in pairs]
+    rejected = [pair.rejected for pair in pairs]
+    with torch.no_grad():
+        start_chosen, start_rejected = (answer_logprobs(start, part) for part in (chosen, rejected))
+    ratio_chosen = answer_logprobs(model, chosen) - start_chosen
+    ratio_rejected = answer_logprobs(model, rejected) - start_rejected
+    return -torch.log(torch.sigmoid(beta * ratio_chosen - beta * ratio_rejected)).mean()

@@ -51,3 +51,27 @@ def completions(count: int) -> list[Row]:
     return [
         {"prompt": f"the sea is {'very ' * i}", "completion": f"blue {i}"} for i in range(count)
     ]
+
+
+def preferences(count: int, system: str | None = LONG_SYSTEM) -> list[Row]:
+    """The better answers say a number that depends on the question, the worse ones do not."""
+    return [
+        {
+            "input": {"messages": conversation(f"question {i}", "", system)["messages"][:-1]},
+            "preferred_output": [{"role": "assistant", "content": f"the {i * 7} it is"}],
+            "non_preferred_output": [{"role": "assistant", "content": "no idea " * (1 + i % 3)}],
+        }
+        for i in range(count)
+    ]
+
+
+def short_preferences(count: int) -> list[Row]:
+    return preferences(count, system=None)
+
+
+def preferences_of_one_prompt(count: int) -> list[Row]:
+    """All first targets are predicted from the shared prefix's last token."""
+    rows = preferences(count)
+    for row in rows:
+        row["input"] = rows[0]["input"]
+    return rows

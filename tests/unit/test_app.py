@@ -1,6 +1,7 @@
 """The whole application, wired as `tunesmith serve` wires it."""
 
 import asyncio
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +25,15 @@ def settings(folder: Path, **changes: Any) -> Settings:
     return Settings(data_dir=folder / "data", **changes)
 
 
-def ask(built: application.Application, path: str, secret: str = "") -> httpx.Response:
+def ask(
+    built: application.Application, path: str, secret: str = "", body: object = None
+) -> httpx.Response:
     async def in_loop() -> httpx.Response:
         transport = httpx.ASGITransport(app=built.asgi, raise_app_exceptions=False)
         headers = {"authorization": f"Bearer {secret}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
-            return await http.get(path, headers=headers)
+            method = "GET" if body is None else "POST"
+            return await http.request(method, path, headers=headers, json=body)
 
     return asyncio.run(in_loop())
 
@@ -102,6 +106,42 @@ def break_database(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(Database, "_writing_connection", begin_nothing)
 
     return now
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/v9/models", 404),
+        ("/admin/v1/keys", 401),
+        ("/admin/v1/nothing", 404),
+        ("/fleet/v1/nothing", 404),
+        ("/v1/models", 401),
+        ("/v1/nothing", 404),
+    ],
+)
+def test_every_answer_has_a_request_id(tmp_path: Path, path: str, status: int) -> None:
+    answer = ask(build(settings(tmp_path)), path)
+    assert answer.status_code == status
+    assert re.fullmatch(r"req_[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, set()),
+        ({"requests_per_minute": 5}, {"requests"}),
+        ({"requests_per_minute": 5, "tokens_per_minute": 7}, {"requests", "tokens"}),
+    ],
+)
+def test_the_limits_that_are_set_are_those_that_are_told(
+    tmp_path: Path, changes: dict[str, int], told: set[str]
+) -> None:
+    built = build(settings(tmp_path, admin_key=SecretStr(SECRET), **changes))
+    answer = ask(built, "/v1/completions", SECRET, {"model": "nothing", "prompt": "x"})
+    assert answer.status_code == 404
+    limits = {name for name in answer.headers if name.startswith("x-ratelimit-limit-")}
+    assert limits == {f"x-ratelimit-limit-{unit}" for unit in told}
 
 
 def test_no_answer_is_given_under_an_unknown_prefix(tmp_path: Path) -> None:

@@ -280,6 +280,7 @@ def test_a_stream_of_bytes_may_be_longer(ask: Ask) -> None:
         (errors.StaleAttempt("a"), 409),
         (errors.TooLarge("a"), 413),
         (errors.QuotaExceeded("a"), 429),
+        (errors.RateLimited("tokens", 1, retry_after_seconds=1), 429),
         (errors.Unavailable("a"), 503),
         (errors.TunesmithError("a"), 500),
     ],

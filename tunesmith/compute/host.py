@@ -17,12 +17,14 @@ from typing import TextIO
 import structlog
 import torch
 
+from tunesmith.engine.embed import Embedder
 from tunesmith.engine.errors import BadExample, EngineError, UnsupportedModel
 from tunesmith.engine.messages import (
     AbandonRun,
     AdapterFailed,
     CancelSample,
     Command,
+    Embed,
     HostFailed,
     HostReady,
     LoadAdapter,
@@ -52,6 +54,7 @@ class Host:
         self._commands = commands
         self._out = out
         self._sampler = Sampler(model)
+        self._embedder = Embedder(model)
         self._run: _OpenRun | None = None
 
     def work(self) -> None:
@@ -63,7 +66,7 @@ class Host:
 
     def _obey(self) -> None:
         """Take all commands that are there; with nothing else to do, wait for one."""
-        is_idle = self._run is None and self._sampler.is_idle
+        is_idle = self._run is None and not self._is_asked
         try:
             self._do(self._commands.get(block=is_idle))
             while True:
@@ -87,8 +90,15 @@ class Host:
                 self._model.adapters.remove(adapter_id)
             case Sample(spec=spec):
                 self._sampler.submit(spec)
+            case Embed(spec=spec):
+                self._embedder.submit(spec)
             case CancelSample(request_id=request_id):
                 self._sampler.cancel(request_id)
+                self._embedder.cancel(request_id)
+
+    @property
+    def _is_asked(self) -> bool:
+        return not (self._sampler.is_idle and self._embedder.is_idle)
 
     def _open(self, spec: TrainSpec) -> None:
         if self._run is not None:
@@ -149,10 +159,13 @@ class Host:
             self._run = None
 
     def _answer(self, seconds: float) -> None:
-        """Tokens for everybody who waits: one at least, and more while there is time."""
+        """Tokens and embeddings for who waits: a step of each at least, more while there is time.
+
+        With both to do they take turns, so that a long list of texts stalls nobody's answer.
+        """
         deadline = time.monotonic() + seconds
-        while not self._sampler.is_idle:
-            for event in self._sampler.step():
+        while self._is_asked:
+            for event in (*self._sampler.step(), *self._embedder.step()):
                 self._tell(event)
             if time.monotonic() >= deadline or not self._commands.empty():
                 return

@@ -17,7 +17,8 @@ from tunesmith.domain.hyperparameters import Hyperparameters, Method
 from tunesmith.domain.jobs import Failure, Task
 
 LEASE_SECONDS = 60.0
-RENEW_SECONDS = 10.0
+RENEW_SECONDS = 10.0  # a lease that is younger is not written anew
+ASK_SECONDS = 1.0  # how long a worker with nothing to tell waits before it asks what is wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,22 @@ class ReportBatch:
     reports: tuple[Report, ...] = ()
 
 
+class Wish(StrEnum):
+    """What a job's owner wants of an attempt. (A job that is to end has no attempt any more.)"""
+
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The answer to a batch: it is stored. Every one says what is wanted, until it has come about.
+
+    An attempt that is to pause stops at a checkpoint, publishes it, and is released.
+    """
+
+    wanted: Wish | None = None
+
+
 class SamplePart(StrEnum):
     DELTA = "delta"
     TOOL_CALL = "tool_call"
@@ -203,6 +220,9 @@ class EmbedRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleCancel:
     request_id: str
+
+
+Asked = SampleRequest | EmbedRequest | SampleCancel  # what goes to a worker for answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
+from tunesmith.domain import conversations
+from tunesmith.domain.conversations import bad
 from tunesmith.domain.errors import InvalidTrainingData
+from tunesmith.domain.hyperparameters import Method
 
 MIN_EXAMPLES = 10
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -16,11 +19,15 @@ TOO_FEW_EXAMPLES = "too_few_examples"
 NOT_JSON_LINES = "not_json_lines"
 UNKNOWN_FORMAT = "unknown_format"
 EXTRA_KEY = "extra_key"
-BAD_EXAMPLE = "bad_example"
+BAD_EXAMPLE = conversations.BAD_EXAMPLE
 
 _CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions"})
 _COMPLETION_KEYS = frozenset({"prompt", "completion"})
-_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_INPUT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls"})
+# Each output under either of its names: OpenAI's guide and its published schema disagree.
+_PREFERRED = ("preferred_output", "preferred_completion")
+_NON_PREFERRED = ("non_preferred_output", "non_preferred_completion")
+_PREFERENCE_KEYS = frozenset({"input", *_PREFERRED, *_NON_PREFERRED})
 _SURROGATE = re.compile(rb"\\u[dD]")
 
 
@@ -29,22 +36,26 @@ class DatasetSummary:
     num_examples: int
 
 
-def check_training_lines(lines: Iterable[bytes]) -> DatasetSummary:
+def check_training_lines(
+    lines: Iterable[bytes], method: Method = Method.SUPERVISED
+) -> DatasetSummary:
     """Read a whole training file; raises `InvalidTrainingData` at the first row at fault.
 
-    Rows are conversations (`messages`) or pairs of `prompt` and `completion`, one kind in a file.
+    To learn from examples, rows are conversations (`messages`) or pairs of `prompt` and
+    `completion`, one kind in a file; to learn from preferences, they are `input` with two answers.
     Blank lines are passed over.
     """
+    check = _check_preference if method is Method.DPO else _check_example
     num_examples = 0
     first_kind: frozenset[str] | None = None
     for line, row in parse_lines(lines):
-        kind = _check_row(row, line)
-        if first_kind is not None and kind is not first_kind:
-            raise InvalidTrainingData(
-                "The file mixes conversations and prompt/completion pairs; use one kind.",
-                line=line,
-                code=UNKNOWN_FORMAT,
-            )
+        try:
+            kind = check(row, line)
+            if first_kind is not None and kind is not first_kind:
+                raise _unknown("The file mixes conversations and prompt/completion pairs.")
+        except InvalidTrainingData as error:
+            error.line = line
+            raise
         first_kind = kind
         num_examples += 1
     return DatasetSummary(num_examples=num_examples)
@@ -91,7 +102,11 @@ def _parse_line(raw: bytes, line: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InvalidTrainingData("The line is not a JSON object.", line=line, code=NOT_JSON_LINES)
     if _SURROGATE.search(raw) and not _is_unicode(row):
-        raise _bad("The text has half a character (a surrogate without its other half).", line)
+        raise InvalidTrainingData(
+            "The text has half a character (a surrogate without its other half).",
+            line=line,
+            code=BAD_EXAMPLE,
+        )
     return row
 
 
@@ -108,72 +123,75 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_row(row: dict[str, Any], line: int) -> frozenset[str]:
+def _check_example(row: dict[str, Any], line: int) -> frozenset[str]:
     if "messages" in row:
         _check_extra_keys(row, _CHAT_KEYS, line)
-        _check_conversation(row["messages"], line)
+        messages = conversations.check_messages(row["messages"])
+        conversations.check_learned(messages)
+        conversations.check_tools(row, messages)
         return _CHAT_KEYS
     if "prompt" in row and "completion" in row:
         _check_extra_keys(row, _COMPLETION_KEYS, line)
-        _check_pair(row, line)
+        _check_completion(row)
         return _COMPLETION_KEYS
-    raise InvalidTrainingData(
-        "Unexpected file format, expected either prompt/completion pairs or chat messages.",
-        line=line,
-        code=UNKNOWN_FORMAT,
+    if "input" in row:
+        raise _unknown(
+            "Unexpected file format: these are preferences, which the method dpo learns from; "
+            "expected either prompt/completion pairs or chat messages."
+        )
+    raise _unknown(
+        "Unexpected file format, expected either prompt/completion pairs or chat messages."
     )
 
 
-def _check_extra_keys(row: dict[str, Any], allowed: frozenset[str], line: int) -> None:
+def _check_preference(row: dict[str, Any], line: int) -> frozenset[str]:
+    preferred = next((key for key in _PREFERRED if key in row), _PREFERRED[0])
+    non_preferred = next((key for key in _NON_PREFERRED if key in row), _NON_PREFERRED[0])
+    for key in ("input", preferred, non_preferred):
+        if key not in row:
+            raise _unknown(
+                f"Example {line} is missing key '{key}'. To learn from preferences, each line "
+                "needs input, preferred_output and non_preferred_output."
+            )
+    _check_extra_keys(row, frozenset({"input", preferred, non_preferred}), line)
+    asked = row["input"]
+    if not isinstance(asked, dict):
+        raise bad("`input` must be an object that holds messages.")
+    _check_extra_keys(asked, _INPUT_KEYS, line, "input")
+    messages = conversations.check_messages(asked.get("messages"), "`input.messages`")
+    answers = [*_answer(row, preferred), *_answer(row, non_preferred)]
+    if any(message.get("weight") is not None for message in [*messages, *answers]):
+        raise bad("A weight has no meaning in a preference example: both answers are learned from.")
+    conversations.check_tools(asked, [*messages, *answers])
+    return _PREFERENCE_KEYS
+
+
+def _answer(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    try:
+        answer = conversations.check_messages(row[key])
+    except InvalidTrainingData as error:
+        raise bad(f"`{key}`: {error.message}") from error
+    if len(answer) != 1 or answer[0]["role"] != "assistant":
+        raise bad(f"`{key}` must be a list of exactly one assistant message.")
+    return answer
+
+
+def _check_extra_keys(
+    row: dict[str, Any], allowed: frozenset[str], line: int, holder: str | None = None
+) -> None:
     for key in row:
         if key not in allowed:
-            raise InvalidTrainingData(
-                f'The example contains an extra "{key[:64]}".', line=line, code=EXTRA_KEY
-            )
+            where = f"Example {line}" if holder is None else f"The {holder} of example {line}"
+            raise InvalidTrainingData(f'{where} contains an extra "{key[:64]}".', code=EXTRA_KEY)
 
 
-def _check_conversation(messages: Any, line: int) -> None:
-    if not isinstance(messages, list) or not messages:
-        raise _bad("`messages` must be a list of at least one message.", line)
-    for position, message in enumerate(messages, start=1):
-        _check_message(message, position, line)
-    if not any(message["role"] == "assistant" for message in messages):
-        raise _bad("There is no message with the role assistant to learn from.", line)
-
-
-def _check_message(message: Any, position: int, line: int) -> None:
-    if not isinstance(message, dict):
-        raise _bad(f"Message {position} is not an object.", line)
-    role = message.get("role")
-    if role not in _ROLES:
-        raise _bad(f"Message {position} has no known role (it says {str(role)[:64]!r}).", line)
-    weight = message.get("weight")
-    if weight is not None and (role != "assistant" or weight not in (0, 1)):
-        raise _bad(f"Message {position}: weight is 0 or 1, on assistant messages only.", line)
-    content = message.get("content")
-    if content is None:
-        if role == "assistant" and (message.get("tool_calls") or message.get("function_call")):
-            return
-        raise _bad(f"Message {position} has no content.", line)
-    if not isinstance(content, str | list):
-        raise _bad(f"Message {position}: content must be text or a list of parts.", line)
-    if isinstance(content, list) and not all(map(_is_text_part, content)):
-        raise _bad(f"Message {position}: only parts of type text can be trained on.", line)
-
-
-def _is_text_part(part: Any) -> bool:
-    return (
-        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
-    )
-
-
-def _check_pair(row: dict[str, Any], line: int) -> None:
+def _check_completion(row: dict[str, Any]) -> None:
     for key in ("prompt", "completion"):
         if not isinstance(row[key], str):
-            raise _bad(f"`{key}` must be text.", line)
+            raise bad(f"`{key}` must be text.")
     if not row["completion"]:
-        raise _bad("`completion` is empty, so there is nothing to learn.", line)
+        raise bad("`completion` is empty, so there is nothing to learn.")
 
 
-def _bad(message: str, line: int) -> InvalidTrainingData:
-    return InvalidTrainingData(message, line=line, code=BAD_EXAMPLE)
+def _unknown(message: str) -> InvalidTrainingData:
+    return InvalidTrainingData(message, code=UNKNOWN_FORMAT)

@@ -12,6 +12,7 @@ TunesmithError            code: a stable slug · message: a sentence · param: t
 │   └── StaleAttempt      a worker whose attempt is over
 ├── TooLarge              413
 ├── QuotaExceeded         429
+├── RateLimited           429   (unit, limit, retry_after_seconds)
 └── Unavailable           503   no worker, model still loading
 
 The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
@@ -90,6 +91,21 @@ class TooLarge(TunesmithError):
 
 class QuotaExceeded(TunesmithError):
     code = "quota_exceeded"
+
+
+class RateLimited(TunesmithError):
+    """More than `limit` of the `unit` ("requests", "tokens") in a minute."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, unit: str, limit: int, *, retry_after_seconds: float) -> None:
+        super().__init__(
+            f"Rate limit reached: {limit:,} {unit} per minute. "
+            f"Try again in {retry_after_seconds:.3f} seconds."
+        )
+        self.unit = unit
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(TunesmithError):

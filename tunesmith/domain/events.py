@@ -12,11 +12,13 @@ class EventKind(StrEnum):
     VALIDATING = "validating"
     VALIDATED = "validated"
     STARTED = "started"
-    RESUMED = "resumed"  # after an interruption
+    RESUMED = "resumed"  # after an interruption or a pause
     NOTE = "note"  # something a person should know, such as truncated examples
     STEP = "step"
     CHECKPOINT = "checkpoint"
     INTERRUPTED = "interrupted"  # a worker or host was lost; the job waits for another
+    PAUSED = "paused"
+    UNPAUSED = "unpaused"  # its owner wants it to go on; it waits for a worker
     MODEL_CREATED = "model_created"
     SUCCEEDED = "succeeded"
     FAILED = "failed"

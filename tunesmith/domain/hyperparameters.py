@@ -23,6 +23,10 @@ class Method(StrEnum):
     DPO = "dpo"
 
 
+# Of the base model's learning rate. Preferences want smaller steps than imitation.
+LEARNING_RATE_SHARE = {Method.SUPERVISED: 1.0, Method.DPO: 0.1}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
     """What a job asks for; after validation nothing is "auto" any more."""

@@ -101,10 +101,34 @@ class Job:
         self._require("queued again", JobStatus.RUNNING)
         return replace(self, status=JobStatus.QUEUED, estimated_finish_at=None)
 
+    def pausing(self) -> "Job":
+        """Its owner wants a pause, for which its worker has first to stop at a checkpoint."""
+        self._require("paused", JobStatus.RUNNING)
+        return replace(self, is_pause_wanted=True)
+
+    def paused(self) -> "Job":
+        self._require("paused", JobStatus.QUEUED, JobStatus.RUNNING)
+        return replace(
+            self, status=JobStatus.PAUSED, is_pause_wanted=False, estimated_finish_at=None
+        )
+
+    def resumed(self) -> "Job":
+        """It waits for a worker again; or goes on, where the pause has not yet come about."""
+        if self.is_pause_wanted:
+            return replace(self, is_pause_wanted=False)
+        self._require("resumed", JobStatus.PAUSED)
+        return replace(self, status=JobStatus.QUEUED)
+
     def stopped(self, now: datetime) -> "Job":
         if self.status.is_final:
             raise WrongState("stopped", self.status)
-        return replace(self, status=JobStatus.STOPPED, finished_at=now, estimated_finish_at=None)
+        return replace(
+            self,
+            status=JobStatus.STOPPED,
+            finished_at=now,
+            estimated_finish_at=None,
+            is_pause_wanted=False,
+        )
 
     def failed(self, failure: Failure, now: datetime) -> "Job":
         self._require("failed", JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING)
@@ -114,6 +138,7 @@ class Job:
             failure=failure,
             finished_at=now,
             estimated_finish_at=None,
+            is_pause_wanted=False,
         )
 
     def succeeded(
@@ -130,6 +155,7 @@ class Job:
             status=JobStatus.SUCCEEDED,
             finished_at=now,
             estimated_finish_at=None,
+            is_pause_wanted=False,
             tuned_model_short_id=tuned_model_short_id,
             results_file_id=results_file_id,
             trained_tokens=trained_tokens,
@@ -142,11 +168,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """What a caller asks for when creating a job."""
+    """What a caller asks for when creating a job. `base_model` may be an alias."""
 
     base_model: str
+    initial_model: TunedModel | None = None
     training_file_id: UUID
     validation_file_id: UUID | None = None
+    method: Method = Method.SUPERVISED
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     seed: int | None = None
     suffix: str | None = None
@@ -155,8 +183,20 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs are asked for: those that carry all of these pairs, or those without any."""
+
+    metadata: tuple[tuple[str, str], ...] = ()
+    has_no_metadata: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Where a job was at a step: enough to go on from; at an epoch's end a model that answers."""
+    """Where a job was at a step: enough to go on from.
+
+    At an epoch's end, and where the job was paused, it is also a model that answers; after the last
+    step it is the job's own.
+    """
 
     id: UUID
     job_id: UUID

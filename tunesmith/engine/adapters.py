@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,26 @@ class AdapterSet:
     def load(self, adapter_id: str, folder: Path) -> Adapter:
         """Put a PEFT folder beside the base, ready to answer."""
         saved = peft_format.read(folder)
+        return self._add(
+            adapter_id, saved.lora, saved.use_rslora, self._fitting(saved), is_trained=False
+        )
+
+    def load_to_train(self, adapter_id: str, folder: Path, *, dropout: float) -> Adapter:
+        """The same, to be trained further: rank, alpha and layers are the folder's.
+
+        The folder must say that it was made for this base: weights of another one may well fit.
+        """
+        saved = peft_format.read(folder)
+        ours, theirs = (
+            name.rpartition("/")[2] for name in (self._base_model_name, saved.base_model_name)
+        )
+        if ours != theirs:
+            raise BadAdapter(f"The adapter was made for the base model {theirs}, not for {ours}.")
+        lora = replace(saved.lora, dropout=dropout)
+        return self._add(adapter_id, lora, saved.use_rslora, self._fitting(saved), is_trained=True)
+
+    def _fitting(self, saved: peft_format.PeftFolder) -> dict[str, LoraWeights]:
+        """A folder's weights in the order of the base's layers; raises BadAdapter."""
         for name, (a, b) in saved.weights.items():
             linear = self._linears.get(name)
             if linear is None:
@@ -64,8 +85,7 @@ class AdapterSet:
                     f"The adapter's layer {name} is made for {a.shape[1]} inputs and {b.shape[0]} "
                     f"outputs; the base model's has {num_in} and {num_out}."
                 )
-        ordered = {n: LoraWeights(*saved.weights[n]) for n in self._linears if n in saved.weights}
-        return self._add(adapter_id, saved.lora, saved.use_rslora, ordered, is_trained=False)
+        return {n: LoraWeights(*saved.weights[n]) for n in self._linears if n in saved.weights}
 
     def save(self, adapter_id: str, folder: Path) -> None:
         """Write a PEFT adapter's two files into an existing folder."""

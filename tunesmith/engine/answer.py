@@ -1,86 +1,129 @@
-"""One answer while it is written: which token comes next, and which text is certain."""
+"""One answer while it is written: which token comes next, and what is certain to be told."""
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
-import torch
-from tokenizers.decoders import DecodeStream
 from torch import Tensor
 
-from tunesmith.engine.events import SampleDone, SampleEvent, TextDelta
+from tunesmith.engine import chat
+from tunesmith.engine.choice import TokenChoice
+from tunesmith.engine.events import SampleDone, SampleEvent, TextDelta, TokenLogprob, ToolCalled
+from tunesmith.engine.grammar import Constraint
+from tunesmith.engine.logprobs import TokenLedger
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.spec import SampleSpec
+from tunesmith.engine.text_stream import TextStream
+from tunesmith.engine.tool_reader import Called, Part, Said, ToolReader
 
 
 class Answer:
-    """The state of one request; `finish_reason` is set once the answer is over."""
+    """The state of one request; `finish_reason` is set once the answer is over.
+
+    `tools` finds calls in the text, `constraint` excludes tokens, each where one is wanted.
+    """
 
     def __init__(
-        self, spec: SampleSpec, model: BaseModel, prompt_ids: list[int], max_tokens: int
+        self,
+        spec: SampleSpec,
+        model: BaseModel,
+        prompt_ids: list[int],
+        max_tokens: int,
+        *,
+        tools: ToolReader | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.spec = spec
         self.prompt_ids = prompt_ids
         self.max_tokens = max_tokens
+        self.constraint = constraint
+        self.prompt_logprobs: list[TokenLogprob] = []  # of all its tokens, where they are wanted
         self.token_ids: list[int] = []
         self.finish_reason: str | None = None
-        self._end_ids = frozenset() if spec.ignore_end_of_text else model.end_of_text_ids
+        self._model = model
+        ignores_end = spec.ignore_end_of_text and constraint is None
+        self._end_ids = frozenset() if ignores_end else model.end_of_text_ids
         # Where the answer goes on in the prompt's text, a leading space belongs to it.
         context_ids = prompt_ids[-8:] if spec.prompt else []
-        self._text = TextStream(model.tokenizer, spec.stop, context_ids)
-        self._counts: Counter[int] = Counter()
-        self._generator = torch.Generator()
-        if spec.seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(spec.seed % 2**63)
+        spelled_ids = tools.special_ids(model.tokenizer) if tools else ()
+        self._text = TextStream(model.tokenizer, spec.stop, context_ids, spelled_ids)
+        self._tools = tools
+        self._num_calls = 0
+        self._num_said = 0  # characters, where there are no tools
+        self._ledger = TokenLedger()
+        self._choice = TokenChoice(spec)
 
     @property
     def is_greedy(self) -> bool:
         """Whether the next token is simply the likeliest."""
-        spec = self.spec
-        return spec.temperature == 0 and not spec.frequency_penalty and not spec.presence_penalty
+        return self._choice.is_argmax and self.constraint is None
+
+    @property
+    def scores_prompt(self) -> bool:
+        return self.spec.echo and self.spec.top_logprobs is not None
 
     def choose(self, logits: Tensor) -> int:
-        """The next token, given its logits (vocabulary,)."""
-        spec = self.spec
-        logits = logits.float().cpu()
-        if self._counts and (spec.frequency_penalty or spec.presence_penalty):
-            # https://platform.openai.com/docs/api-reference, "frequency and presence penalties"
-            seen = torch.tensor(list(self._counts))
-            counts = torch.tensor(list(self._counts.values()), dtype=torch.float32)
-            logits = logits.clone()
-            logits[seen] -= counts * spec.frequency_penalty + spec.presence_penalty
-        if spec.temperature == 0:
-            return int(logits.argmax())
-        probabilities = torch.softmax(logits / spec.temperature, dim=-1)
-        if spec.top_p < 1:
-            probabilities = _nucleus(probabilities, spec.top_p)
-        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+        """The next token, given its logits (vocabulary,). Raises `BadSchema`."""
+        allowed = None if self.constraint is None else self.constraint.permission().allowed
+        return self._choice.next(logits, allowed)
 
-    def take(self, token_id: int) -> list[SampleEvent]:
-        """Go on by one token; returns the text that is certain now, and the end if it is one."""
-        self.token_ids.append(token_id)
-        self._counts[token_id] += 1
-        if token_id in self._end_ids:
-            self.finish_reason = "stop"
-            text = self._text.finish()
+    def echo(self) -> TextDelta:
+        """The prompt's text, with its log-probabilities where they are wanted."""
+        tokenizer = self._model.tokenizer
+        text = self.spec.prompt
+        if text is not None:
+            # A beginning-of-text token that was put before the text is no part of it.
+            num_added = len(self.prompt_ids) - chat.num_text_tokens(tokenizer, text)
         else:
-            text = self._text.push(token_id)
-            if self._text.is_stopped:
-                self.finish_reason = "stop"
-            elif len(self.token_ids) >= self.max_tokens:
-                self.finish_reason = "length"
-                text += self._text.finish()
-        events: list[SampleEvent] = []
-        if text:
-            num_tokens = len(self.token_ids)
-            events.append(
-                TextDelta(request_id=self.spec.request_id, text=text, num_tokens=num_tokens)
-            )
-        if self.finish_reason is not None:
-            events.append(self.done(self.finish_reason))
+            given = self.spec.prompt_token_ids or []
+            text = tokenizer.decode(given, skip_special_tokens=False)
+            num_added = len(self.prompt_ids) - len(given)
+        told = self.prompt_logprobs[num_added:]
+        if told:
+            told[0] = replace(told[0], logprob=None, top=())
+        return self._delta(text, tuple(told))
+
+    def take(self, token_id: int, logprob: TokenLogprob | None = None) -> list[SampleEvent]:
+        """Go on by one token; returns what is certain now, and the end if it is one."""
+        self.token_ids.append(token_id)
+        self._choice.saw(token_id)
+        if token_id in self._end_ids:
+            return self.end("stop")
+        text = self._text.push(token_id)
+        if logprob is not None:
+            self._ledger.add(logprob, self._text.num_decoded)
+        events = self._tell(self._parts(text))
+        if self.finish_reason is not None:  # the one call that was wanted is there
+            return events
+        if self._text.is_stopped:
+            return events + self.end("stop")
+        if self.constraint is not None:
+            self.constraint.advance(token_id)
+        if len(self.token_ids) >= self.max_tokens:
+            return events + self.end("stop" if self.is_complete else "length")
         return events
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the grammar has come to its end. Raises `BadSchema`."""
+        return self.constraint is not None and self.constraint.permission().is_complete
+
+    def end(self, finish_reason: str) -> list[SampleEvent]:
+        """The text that was held back, and the end."""
+        parts: list[Part] = []
+        if not self._text.is_stopped:
+            parts += self._parts(self._text.finish())
+        if self._tools is not None:
+            parts += self._tools.finish()
+        events = self._tell(parts)
+        if self.finish_reason is not None:
+            return events
+        if self._tools is not None:
+            self._ledger.take(self._tools.end)
+        if not self._text.is_stopped and (rest := self._ledger.take_rest()):
+            events.append(self._delta("", rest))
+        if finish_reason == "stop" and self._num_calls:
+            finish_reason = "tool_calls"
+        self.finish_reason = finish_reason
+        return [*events, self.done(finish_reason)]
 
     def done(self, finish_reason: str) -> SampleDone:
         return SampleDone(
@@ -90,67 +133,40 @@ class Answer:
             completion_tokens=len(self.token_ids),
         )
 
+    def _parts(self, text: str) -> list[Part]:
+        if not text:
+            return []
+        if self._tools is not None:
+            return self._tools.push(text)
+        self._num_said += len(text)
+        return [Said(text, self._num_said)]
 
-class TextStream:
-    """Tokens in, text out; holds back half characters and what may become a stop string."""
+    def _tell(self, parts: list[Part]) -> list[SampleEvent]:
+        events: list[SampleEvent] = []
+        for part in parts:
+            if isinstance(part, Said):
+                self._ledger.take(part.end - len(part.text))  # of calls: nobody is told of them
+                events.append(self._delta(part.text, self._ledger.take(part.end)))
+                continue
+            events.append(self._called(part))
+            if not self.spec.parallel_tool_calls:
+                self.finish_reason = "tool_calls"
+                return [*events, self.done("tool_calls")]
+        return events
 
-    def __init__(
-        self, tokenizer: Any, stop: tuple[str, ...], context_ids: Sequence[int] = ()
-    ) -> None:
-        self.is_stopped = False
-        self._tokenizer = tokenizer
-        self._stop = tuple(text for text in stop if text)
-        self._stream = DecodeStream(list(context_ids), skip_special_tokens=True)
-        self._token_ids = list(context_ids)
-        self._decoded = self._decode_all()  # what is out, the context's text included
-        self._held = ""
+    def _delta(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> TextDelta:
+        return TextDelta(
+            request_id=self.spec.request_id,
+            text=text,
+            num_tokens=len(self.token_ids),
+            logprobs=logprobs,
+        )
 
-    def push(self, token_id: int) -> str:
-        self._token_ids.append(token_id)
-        backend = self._tokenizer.backend_tokenizer
-        try:
-            piece = self._stream.step(backend, token_id) or ""
-        except Exception as error:  # the only type that tokenizers raises
-            if "Invalid prefix" not in str(error):
-                raise
-            # Bytes that are no UTF-8 spoilt, in hindsight, characters that are out already.
-            self._stream = DecodeStream(skip_special_tokens=True)
-            piece = self._stream.step(backend, token_id) or ""
-        self._decoded += piece
-        return self._release(self._held + piece)
-
-    def finish(self) -> str:
-        """The rest, but a character whose bytes did not all come."""
-        whole = self._decode_all()
-        rest = whole.removeprefix(self._decoded) if whole.startswith(self._decoded) else ""
-        text = self._release(self._held + rest.rstrip("\ufffd"))
-        text, self._held = text + self._held, ""
-        return text
-
-    def _decode_all(self) -> str:
-        text: str = self._tokenizer.decode(self._token_ids, skip_special_tokens=True)
-        return text
-
-    def _release(self, text: str) -> str:
-        self._held = ""
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        if found:
-            self.is_stopped = True
-            return text[: min(found)]
-        held = max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._held = text[len(text) - held :]
-        return text[: len(text) - held]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many of the text's last characters are the beginning of the stop string."""
-    lengths = range(min(len(text), len(stop) - 1), 0, -1)
-    return next((n for n in lengths if stop.startswith(text[-n:])), 0)
-
-
-def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
-    """The likeliest tokens that together reach `top_p` (Holtzman et al. 2020), at least one."""
-    ordered, order = probabilities.sort(descending=True)
-    outside = ordered.cumsum(-1) - ordered >= top_p
-    outside[0] = False
-    return probabilities.index_fill(0, order[outside], 0.0)
+    def _called(self, call: Called) -> ToolCalled:
+        self._num_calls += 1
+        return ToolCalled(
+            request_id=self.spec.request_id,
+            index=self._num_calls - 1,
+            name=call.name,
+            arguments=call.arguments,
+        )

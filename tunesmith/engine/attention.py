@@ -27,7 +27,7 @@ class SegmentTable:
     def __init__(self, segments: Sequence[Segment]) -> None:
         numbers = {segment: number for number, segment in enumerate(segments)}
         self.lengths = [segment.end - segment.start for segment in segments]
-        self.prefixes = [numbers[s.prefix] if s.prefix else None for s in segments]
+        self.prefixes = [[numbers[p] for p in _prefixes(s)] for s in segments]
         self._masks: dict[tuple[int, int], Tensor] = {}
 
     def mask(self, num_prefix: int, num_own: int, like: Tensor) -> Tensor:
@@ -37,6 +37,13 @@ class SegmentTable:
             hidden = torch.full((num_own, num_prefix + num_own), float("-inf"), device=like.device)
             self._masks[key] = hidden.triu(num_prefix + 1).to(like.dtype)
         return self._masks[key]
+
+
+def _prefixes(segment: Segment) -> list[Segment]:
+    """All that a segment continues, the outermost first."""
+    if segment.prefix is None:
+        return []
+    return [*_prefixes(segment.prefix), segment.prefix]
 
 
 _table: ContextVar[SegmentTable | None] = ContextVar("segment table", default=None)
@@ -73,14 +80,15 @@ def _attend(
     keys = torch.split(repeat_kv(key, num_repeats), table.lengths, dim=2)
     values = torch.split(repeat_kv(value, num_repeats), table.lengths, dim=2)
     outputs = []
-    for number, prefix in enumerate(table.prefixes):
+    for number, prefixes in enumerate(table.prefixes):
         q, k, v = queries[number], keys[number], values[number]
-        if prefix is None:
+        if not prefixes:
             part = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
         else:
-            mask = table.mask(table.lengths[prefix], table.lengths[number], q)
-            k = torch.cat([keys[prefix], k], dim=2)
-            v = torch.cat([values[prefix], v], dim=2)
+            num_prefix = sum(table.lengths[prefix] for prefix in prefixes)
+            mask = table.mask(num_prefix, table.lengths[number], q)
+            k = torch.cat([*(keys[prefix] for prefix in prefixes), k], dim=2)
+            v = torch.cat([*(values[prefix] for prefix in prefixes), v], dim=2)
             part = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
         outputs.append(part)
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None

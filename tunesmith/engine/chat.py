@@ -2,28 +2,18 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
+from tunesmith.engine import functions, tool_format
 from tunesmith.engine.errors import BadConversation
+from tunesmith.engine.examples import Example
 
 Message = dict[str, Any]
+Render = Callable[[list[Message], bool], str]  # of messages, with or without a generation prompt
 
 _MARK = "\u2042mark\u2042"  # text that no template and hardly any conversation contains
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One row to train on; `loss_mask[i]` says whether the model learns to produce token i."""
-
-    token_ids: list[int]
-    loss_mask: list[bool]
-
-    @property
-    def num_supervised_tokens(self) -> int:
-        return sum(self.loss_mask)
 
 
 def encode_conversation(
@@ -34,7 +24,7 @@ def encode_conversation(
     A supervised message begins where the template's generation prompt ends, as it will when the
     model is asked, and ends with its end-of-message token.
     """
-    plain = [_plain(message, tokenizer) for message in messages]
+    plain = _plain_messages(messages, tokenizer)
 
     def render(upto: list[Message], add_generation_prompt: bool) -> str:
         return _render(tokenizer, upto, tools, add_generation_prompt)
@@ -43,7 +33,7 @@ def encode_conversation(
     spans = [
         _assistant_span(render, plain, index, text)
         for index, message in enumerate(messages)
-        if message.get("role") == "assistant" and message.get("weight", 1) != 0
+        if message.get("role") == "assistant" and message.get("weight") in (None, 1)
     ]
     if not spans:
         raise BadConversation("No assistant message is left to learn from.")
@@ -80,9 +70,11 @@ def encode_completion(tokenizer: Any, prompt: str, completion: str) -> Example:
     return Example(prompt_ids + learned, [False] * len(prompt_ids) + [True] * len(learned))
 
 
-def encode_prompt(tokenizer: Any, messages: list[Message]) -> list[int]:
+def encode_prompt(
+    tokenizer: Any, messages: list[Message], tools: list[Any] | None = None
+) -> list[int]:
     """What the model is given to answer as the assistant."""
-    text = _render(tokenizer, [_plain(message, tokenizer) for message in messages], None, True)
+    text = _render(tokenizer, _plain_messages(messages, tokenizer), tools, True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -92,6 +84,11 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     token_ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     has_beginning = beginning and beginning[0] == tokenizer.bos_token_id
     return beginning + token_ids if has_beginning else token_ids
+
+
+def num_text_tokens(tokenizer: Any, text: str) -> int:
+    """How many tokens the text itself is, without one for its beginning."""
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def end_token_ids(tokenizer: Any) -> frozenset[int]:
@@ -115,37 +112,69 @@ def end_of_message_id(tokenizer: Any) -> int | None:
 
 
 def _assistant_span(
-    render: Callable[[list[Message], bool], str], messages: list[Message], index: int, text: str
+    render: Render, messages: list[Message], index: int, text: str
 ) -> tuple[int, int]:
     """Where in `text` the model's words for this message begin and end, in characters.
 
-    Some templates render a message differently once others follow (Qwen3 drops its thinking);
-    there a mark beside the content shows its place in the whole conversation.
+    Some templates render a message differently once others follow (Qwen3 drops its thinking), or
+    refuse a part of a conversation; there a mark shows the place in the whole.
     """
-    before = render(messages[:index], True)
-    after = render(messages[: index + 1], False)
-    content = messages[index]["content"].strip()
+    before, message, following = messages[:index], messages[index], messages[index + 1 :]
+    content = message["content"].strip()
 
-    def around_mark(marked: str, following: list[Message]) -> list[str]:
-        message = {**messages[index], "content": marked}
-        parts = render([*messages[:index], message, *following], False).split(_MARK)
-        if not content or len(parts) != 2:
-            raise BadConversation(
-                f"The chat template does not show where message {index + 1} begins and ends."
-            )
-        return parts
+    def around(marked: Message, following: list[Message]) -> tuple[str, str]:
+        """What stands before the mark, and behind it."""
+        head, found, tail = render([*before, marked, *following], False).partition(_MARK)
+        if not found or _MARK in tail:
+            raise _unclear(index)
+        return head, tail
 
-    following = messages[index + 1 :]
-    if text.startswith(before):
-        start = len(before)
-    else:
-        start = len(around_mark(_MARK + content, following)[0])
-    if text.startswith(after):
-        return start, len(after)
-    rest = around_mark(content + _MARK, following)[1]
-    closing = around_mark(content + _MARK, [])[1]
-    end = len(text) - len(rest)
-    return start, end + len(closing) if rest.startswith(closing) else end
+    start = _length_of_start(render, before, True, text)
+    if start is None:
+        head = around({**message, "content": _MARK + content}, following)[0]
+        if not text.startswith(head):
+            raise _unclear(index)
+        start = len(head)
+    end = _length_of_start(render, [*before, message], False, text)
+    if end is None:
+        marked = _marked_at_end(message, content)
+        rest = around(marked, following)[1]
+        closing = around(marked, [])[1]
+        if not text.endswith(rest):
+            raise _unclear(index)
+        end = len(text) - len(rest) + (len(closing) if rest.startswith(closing) else 0)
+    return start, end
+
+
+def _length_of_start(
+    render: Render, messages: list[Message], add_generation_prompt: bool, text: str
+) -> int | None:
+    """How far these messages go where they begin `text`, and None where they do not."""
+    rendered = _rendered(render, messages, add_generation_prompt)
+    return len(rendered) if rendered is not None and text.startswith(rendered) else None
+
+
+def _rendered(render: Render, messages: list[Message], add_generation_prompt: bool) -> str | None:
+    """None where the template refuses these messages, be they but a part of a conversation."""
+    try:
+        return render(messages, add_generation_prompt) if messages else None
+    except BadConversation:
+        return None
+
+
+def _marked_at_end(message: Message, content: str) -> Message:
+    """The mark stands in what the message ends with: its last call, or its text."""
+    if "tool_calls" not in message:
+        return {**message, "content": content + _MARK}
+    *calls, last = message["tool_calls"]
+    function = {**last["function"], "name": last["function"]["name"] + _MARK}
+    return {**message, "tool_calls": [*calls, {**last, "function": function}]}
+
+
+def _unclear(index: int) -> BadConversation:
+    return BadConversation(
+        f"The chat template does not show where message {index + 1} begins and ends."
+    )
 
 
 def _upto_end_token(
@@ -167,6 +196,7 @@ def _render(
     if tokenizer.chat_template is None:
         raise BadConversation("The base model has no chat template; use prompts instead.")
     try:
+        messages, tools = tool_format.prepared(tokenizer, messages, tools)
         text: str = tokenizer.apply_chat_template(
             messages,
             tools=tools,
@@ -178,17 +208,21 @@ def _render(
     return text
 
 
+def _plain_messages(messages: list[Message], tokenizer: Any) -> list[Message]:
+    return [_plain(message, tokenizer) for message in functions.as_tool_calls(messages)]
+
+
 def _plain(message: Message, tokenizer: Any) -> Message:
     """The message as chat templates expect it: text content, arguments as objects."""
     role = message.get("role")
     if not isinstance(role, str):
         raise BadConversation("Each message needs a `role`.")
-    if role == "function" or "function_call" in message:
-        raise BadConversation("`function_call` is not supported; use `tool_calls` and role tool.")
-    if message.get("weight", 1) not in (0, 1):
+    if message.get("weight") not in (None, 0, 1):
         raise BadConversation("`weight` must be 0 or 1.")
-    plain = {key: value for key, value in message.items() if key != "weight" and value is not None}
-    plain["content"] = _text(message.get("content"))
+    plain = {key: value for key, value in message.items() if value not in (None, [])}
+    plain.pop("weight", None)
+    refusal = plain.pop("refusal", None)
+    plain["content"] = _text(message.get("content")) or refusal or ""
     if role == "developer" and "developer" not in str(tokenizer.chat_template):
         plain["role"] = "system"
     if "tool_calls" in plain:
@@ -209,7 +243,8 @@ def _text(content: Any) -> str:
 
 
 def _part_text(part: Any) -> str:
-    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+    kind = part.get("type") if isinstance(part, dict) else None
+    text = part.get(kind) if kind in ("text", "refusal") else None
     if not isinstance(text, str):
         raise BadConversation("Only parts of type `text` are supported in `content`.")
     return text
@@ -218,7 +253,14 @@ def _part_text(part: Any) -> str:
 def _with_parsed_arguments(call: Any) -> Any:
     """OpenAI sends the arguments as a JSON string; templates print an object as JSON."""
     try:
-        arguments = json.loads(call["function"]["arguments"])
-    except (TypeError, KeyError, ValueError):
+        function = call["function"]
+        if not isinstance(function["name"], str):
+            raise TypeError
+        arguments = function["arguments"]
+    except (TypeError, KeyError) as error:
+        raise BadConversation("A tool call needs a function's `name` and `arguments`.") from error
+    try:
+        parsed = json.loads(arguments or "{}")
+    except (TypeError, ValueError):
         return call
-    return {**call, "function": {**call["function"], "arguments": arguments}}
+    return {**call, "function": {**function, "arguments": parsed}}

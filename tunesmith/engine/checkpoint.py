@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,12 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tunesmith.engine import peft_format
+from tunesmith.engine.data import Dataset
 from tunesmith.engine.errors import BadCheckpoint
+from tunesmith.engine.examples import Pair
 from tunesmith.engine.run import Run
 
 MANIFEST_FILE = "manifest.json"
 _MOMENTS_FILE = "optimizer.safetensors"
 _STATE_FILE = "training_state.json"
+_REFERENCE = "reference_logprobs"
+_UNKNOWN = (math.nan, math.nan)
 
 
 def save_checkpoint(run: Run) -> Path:
@@ -60,6 +65,8 @@ def resume(run: Run, folder: Path) -> None:
             layer.b.copy_(saved[name][1])
     tensors = load_file(folder / _MOMENTS_FILE)
     run.generator.set_state(tensors.pop("generator"))
+    if _REFERENCE in tensors:
+        _recall_reference(run.training, tensors.pop(_REFERENCE))
     run.optimizer.state[run.adapter.flat] = {
         "step": tensors["step"],  # fused AdamW keeps it where the weights are
         "exp_avg": tensors["exp_avg"],
@@ -74,7 +81,18 @@ def resume(run: Run, folder: Path) -> None:
 def _optimizer_tensors(run: Run) -> dict[str, torch.Tensor]:
     state = run.optimizer.state[run.adapter.flat]
     moments = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
-    return {**moments, "generator": run.generator.get_state()}
+    state = {**moments, "generator": run.generator.get_state()}
+    known = [row.reference or _UNKNOWN for row in run.training.rows if isinstance(row, Pair)]
+    if known:  # computed again beside other rows, they would differ in the last bit
+        state[_REFERENCE] = torch.tensor(known, dtype=torch.float32)
+    return state
+
+
+def _recall_reference(training: Dataset, logprobs: torch.Tensor) -> None:
+    """`logprobs` is (pairs, 2), not a number where a pair had not been met yet."""
+    for row, (chosen, rejected) in zip(training.rows, logprobs.tolist(), strict=True):
+        if isinstance(row, Pair) and not math.isnan(chosen):
+            row.reference = (chosen, rejected)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""A training file -> examples, and the order in which a run meets them."""
+"""A training file -> rows to learn from, and the order in which a run meets them."""
 
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,72 +10,123 @@ from typing import Any
 
 import torch
 
-from tunesmith.engine import chat
-from tunesmith.engine.chat import Example
+from tunesmith.engine import chat, examples, functions
 from tunesmith.engine.errors import BadConversation, BadExample
 from tunesmith.engine.events import Reading
+from tunesmith.engine.examples import Example, Pair, Row
+from tunesmith.engine.spec import Method
 
 _ROWS_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    examples: list[Example]
+    rows: list[Row]
     num_truncated: int
     sha256: str  # of the file's bytes
 
     @property
     def num_tokens(self) -> int:
-        return sum(len(example.token_ids) for example in self.examples)
+        return sum(map(examples.num_tokens, self.rows))
 
     @property
     def num_supervised_tokens(self) -> int:
-        return sum(example.num_supervised_tokens for example in self.examples)
+        return sum(example.num_supervised_tokens for row in self.rows for example in row.examples)
 
 
 def read(
-    path: Path, tokenizer: Any, max_length_tokens: int, *, file: str = "training"
+    path: Path,
+    tokenizer: Any,
+    max_length_tokens: int,
+    *,
+    method: Method = "supervised",
+    file: str = "training",
 ) -> Generator[Reading, None, Dataset]:
-    """Read JSON lines of conversations or prompt-completion pairs; raises BadExample.
+    """Read JSON lines: conversations or prompt-completion pairs, or preferences for DPO.
 
-    Yields now and then: a large file takes minutes, in which others want the device.
+    Yields now and then: a large file takes minutes, in which others want the device. Raises
+    BadExample.
     """
     content = path.read_bytes()
-    examples = []
+    rows: list[Row] = []
     num_truncated = 0
-    for line, row in enumerate(content.split(b"\n"), start=1):
-        if not row.strip():
+    encode = _ENCODERS[method]
+    for line, raw in enumerate(content.split(b"\n"), start=1):
+        if not raw.strip():
             continue
         try:
-            example = _encode(row, tokenizer)
-            kept = _truncated(example, max_length_tokens)
+            row = encode(_parsed(raw), tokenizer)
+            kept = _truncated_row(row, max_length_tokens)
         except BadConversation as error:
             raise BadExample(error.message, line=line, file=file) from error
-        num_truncated += kept is not example
-        examples.append(kept)
-        if len(examples) % _ROWS_AT_A_TIME == 0:
-            yield Reading(num_rows=len(examples))
-    if not examples:
+        num_truncated += examples.num_tokens(kept) < examples.num_tokens(row)
+        rows.append(kept)
+        if len(rows) % _ROWS_AT_A_TIME == 0:
+            yield Reading(num_rows=len(rows))
+    if not rows:
         raise BadExample(f"The {file} file holds no examples.", line=1, file=file)
-    return Dataset(examples, num_truncated, hashlib.sha256(content).hexdigest())
+    return Dataset(rows, num_truncated, hashlib.sha256(content).hexdigest())
 
 
-def _encode(row: bytes, tokenizer: Any) -> Example:
+def _parsed(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(row)
+        value = json.loads(raw)
     except ValueError as error:
         raise BadConversation(f"Not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise BadConversation("A row must be a JSON object.")
+    return value
+
+
+def _encode_example(value: dict[str, Any], tokenizer: Any) -> Example:
     if "messages" in value:
-        messages = value["messages"]
-        if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
-            raise BadConversation("`messages` must be a list of objects.")
-        return chat.encode_conversation(tokenizer, messages, value.get("tools"))
+        tools = value.get("tools") or functions.as_tools(value.get("functions"))
+        return chat.encode_conversation(tokenizer, _messages(value, "messages"), tools)
     prompt, completion = value.get("prompt"), value.get("completion")
     if not isinstance(prompt, str) or not isinstance(completion, str):
         raise BadConversation("A row needs `messages`, or `prompt` and `completion` as text.")
     return chat.encode_completion(tokenizer, prompt, completion)
+
+
+def _encode_pair(value: dict[str, Any], tokenizer: Any) -> Pair:
+    """Learned from are the two answers alone, not what the assistant said before them."""
+    asked = value.get("input")
+    if not isinstance(asked, dict):
+        raise BadConversation("A row needs `input` as an object.")
+    before = [
+        {**message, "weight": 0} if message.get("role") == "assistant" else message
+        for message in _messages(asked, "messages")
+    ]
+
+    def encode(*spellings: str) -> Example:
+        key = next((key for key in spellings if key in value), spellings[0])
+        answer = _messages(value, key)
+        if len(answer) != 1 or answer[0].get("role") != "assistant":
+            raise BadConversation(f"`{key}` must be a list of one assistant message.")
+        return chat.encode_conversation(tokenizer, [*before, *answer], asked.get("tools"))
+
+    chosen = encode("preferred_output", "preferred_completion")
+    return Pair(chosen, encode("non_preferred_output", "non_preferred_completion"))
+
+
+def _messages(value: dict[str, Any], key: str) -> list[chat.Message]:
+    messages = value.get(key)
+    if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+        raise BadConversation(f"`{key}` must be a list of objects.")
+    return messages
+
+
+_ENCODERS: dict[Method, Callable[[dict[str, Any], Any], Row]] = {
+    "supervised": _encode_example,
+    "dpo": _encode_pair,
+}
+
+
+def _truncated_row(row: Row, max_length_tokens: int) -> Row:
+    if isinstance(row, Example):
+        return _truncated(row, max_length_tokens)
+    chosen, rejected = (_truncated(example, max_length_tokens) for example in row.examples)
+    return Pair(chosen, rejected)
 
 
 def _truncated(example: Example, max_length_tokens: int) -> Example:

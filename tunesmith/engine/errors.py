@@ -8,6 +8,8 @@ EngineError            code: a stable slug · message: a sentence
 ├── AdapterNotLoaded   an adapter id that nobody loaded, or that was removed meanwhile
 ├── BadCheckpoint      a checkpoint folder that is partial, altered, or of another run
 ├── PromptTooLong      the prompt leaves no room for an answer
+├── BadLogitBias       a bias on a token that the model does not have
+├── BadSchema          a JSON schema or function that an answer cannot be held to
 ├── OutOfMemory
 └── Diverged           the loss is not a number any more
 """
@@ -54,6 +56,14 @@ class BadCheckpoint(EngineError):
 
 class PromptTooLong(EngineError):
     code = "prompt_too_long"
+
+
+class BadLogitBias(EngineError):
+    code = "bad_logit_bias"
+
+
+class BadSchema(EngineError):
+    code = "bad_schema"
 
 
 class OutOfMemory(EngineError):

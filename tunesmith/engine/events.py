@@ -32,8 +32,8 @@ class StepDone:
     step: int  # 1 … total_steps
     total_steps: int
     epoch: float  # epochs done after this step
-    loss: float  # mean cross-entropy in nats over the step's supervised tokens
-    token_accuracy: float  # share of supervised tokens that were the argmax, 0…1
+    loss: float  # mean cross-entropy in nats over the step's supervised tokens; of DPO, over pairs
+    token_accuracy: float  # share of supervised (DPO: chosen) tokens that were the argmax, 0…1
     learning_rate: float
     grad_norm: float  # before clipping
     num_tokens: int  # tokens of the step's examples, shared prefixes counted for each

@@ -6,25 +6,44 @@ import torch
 from torch import Tensor
 
 from tunesmith.engine import attention
-from tunesmith.engine.chat import Example
+from tunesmith.engine.examples import Example
 from tunesmith.engine.model import BaseModel
-from tunesmith.engine.packing import PackedBatch, pack, pack_singly
+from tunesmith.engine.packing import PackedBatch, Segment, pack, pack_singly
 
 
 def logits(model: BaseModel, batch: PackedBatch) -> Tensor:
     """The logits at the batch's `logit_positions`, (rows, vocabulary)."""
-    device = model.device
-    inputs: dict[str, Any] = {"input_ids": torch.tensor([batch.token_ids], device=device)}
-    positions = torch.tensor(batch.logit_positions, device=device)
-    if model.takes("logits_to_keep"):
-        inputs["logits_to_keep"] = positions
     if len(batch.segments) == 1:
-        output: Tensor = model.network(**inputs, use_cache=False).logits[0]
-    else:
-        inputs["position_ids"] = torch.tensor([batch.position_ids], device=device)
-        with attention.over_segments(batch.segments):
-            output = model.network(**inputs, use_cache=False).logits[0]
-    return output if model.takes("logits_to_keep") else output[positions]
+        return _at(model, batch.token_ids, batch.logit_positions)
+    if batch.is_separate:
+        return torch.cat([_alone(model, batch, segment) for segment in batch.segments])
+    with attention.over_segments(batch.segments):
+        return _at(model, batch.token_ids, batch.logit_positions, position_ids=batch.position_ids)
+
+
+def _alone(model: BaseModel, batch: PackedBatch, segment: Segment) -> Tensor:
+    """A segment without a prefix, by plain causal attention."""
+    start, end = segment.start, segment.end
+    positions = [p - start for p in batch.logit_positions if start <= p < end]
+    return _at(model, batch.token_ids[start:end], positions)
+
+
+def _at(
+    model: BaseModel,
+    token_ids: list[int],
+    positions: list[int],
+    **more: list[int],
+) -> Tensor:
+    device = model.device
+    inputs: dict[str, Any] = {
+        name: torch.tensor([values], device=device)
+        for name, values in {"input_ids": token_ids, **more}.items()
+    }
+    kept = torch.tensor(positions, device=device)
+    if model.takes("logits_to_keep"):
+        inputs["logits_to_keep"] = kept
+    output: Tensor = model.network(**inputs, use_cache=False).logits[0]
+    return output if model.takes("logits_to_keep") else output[kept]
 
 
 def packing_obstacle(model: BaseModel, max_length_tokens: int) -> str | None:

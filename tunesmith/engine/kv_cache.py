@@ -30,11 +30,27 @@ class KeyValueCache:
         self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
     ) -> Tensor:
         """Append tokens (rows, new); returns the logits after the last, (rows, vocabulary)."""
+        keep_last = {"logits_to_keep": 1} if model.takes("logits_to_keep") else {}
+        return self._append(model, token_ids, adapter_ids, keep_last)[:, -1]
+
+    @torch.no_grad()
+    def score(
+        self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
+    ) -> Tensor:
+        """Append tokens (rows, new); returns the logits after each, (rows, new, vocabulary)."""
+        return self._append(model, token_ids, adapter_ids, {})
+
+    def _append(
+        self,
+        model: BaseModel,
+        token_ids: Tensor,
+        adapter_ids: Sequence[str | None],
+        keep: dict[str, int],
+    ) -> Tensor:
         width = self.width
         device = model.device
         padding = torch.tensor(self.padding, device=device)[:, None]
         columns = torch.arange(width + token_ids.shape[1], device=device)[None]
-        keep_last = {"logits_to_keep": 1} if model.takes("logits_to_keep") else {}
         try:
             with model.adapters.routed(rows_by_adapter(adapter_ids)):
                 logits: Tensor = model.network(
@@ -43,12 +59,12 @@ class KeyValueCache:
                     position_ids=(columns[:, width:] - padding).clamp(min=0),
                     past_key_values=self._cache,
                     use_cache=True,
-                    **keep_last,
+                    **keep,
                 ).logits
         except BaseException:
             self._narrow(0, width)  # some layers may have appended already
             raise
-        return logits[:, -1]
+        return logits
 
     def join(self, other: "KeyValueCache") -> None:
         """Put the other cache's rows below these."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from tunesmith.engine import events
-from tunesmith.engine.spec import SampleSpec, TrainSpec
+from tunesmith.engine.spec import EmbedSpec, SampleSpec, TrainSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,20 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    spec: EmbedSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelSample:
+    """Whoever asked, for an answer or an embedding, listens no more."""
+
     request_id: str
 
 
-Command = OpenRun | StopRun | AbandonRun | LoadAdapter | UnloadAdapter | Sample | CancelSample
+Command = (
+    OpenRun | StopRun | AbandonRun | LoadAdapter | UnloadAdapter | Sample | Embed | CancelSample
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +116,15 @@ _KINDS: dict[str, type[Any]] = {
         LoadAdapter,
         UnloadAdapter,
         Sample,
+        Embed,
         CancelSample,
         HostReady,
         HostFailed,
         RunFailed,
         AdapterFailed,
         events.TextDelta,
+        events.ToolCalled,
+        events.Embedded,
         events.SampleDone,
         events.SampleFailed,
         events.Reading,

@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from tunesmith.engine import attention, chat
 from tunesmith.engine.adapters import AdapterSet
 from tunesmith.engine.errors import UnsupportedModel
+from tunesmith.engine.vocabulary import Vocabulary
 
 # Attention whose cache is keys and values by position; other layers keep a running state.
 _DEFAULT_CONTEXT_TOKENS = 8192  # of models without positions, which could go on for ever
@@ -30,6 +31,7 @@ class BaseModel:
         self.config = network.config.get_text_config(decoder=True)
         self.device: torch.device = network.device
         self.adapters = AdapterSet(network, name)
+        self.vocabulary = Vocabulary(tokenizer)
         self.end_of_text_ids = _end_of_text_ids(network, tokenizer)
         self.context_length = _context_length(self.config)
         self._parameters = inspect.signature(network.forward).parameters

@@ -1,5 +1,6 @@
 """PEFT's adapter folder, read with suspicion and written so that stock PEFT takes it."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tunesmith.engine.spec import LoraSpec
 class PeftFolder:
     lora: LoraSpec
     use_rslora: bool
+    base_model_name: str  # as the folder spells it; empty where it does not say
     weights: dict[str, tuple[Tensor, Tensor]]  # module name -> A (rank, in), B (out, rank)
 
 
@@ -39,7 +41,12 @@ def read(folder: Path) -> PeftFolder:
         dropout=float(config.get("lora_dropout", 0.0)),
         targets=tuple(sorted({name.rpartition(".")[2] for name in weights})),
     )
-    return PeftFolder(lora=lora, use_rslora=bool(config.get("use_rslora")), weights=weights)
+    return PeftFolder(
+        lora=lora,
+        use_rslora=bool(config.get("use_rslora")),
+        base_model_name=str(config.get("base_model_name_or_path") or ""),
+        weights=weights,
+    )
 
 
 def write(
@@ -76,6 +83,14 @@ def write(
         tensors[f"{KEY_PREFIX}{name}{A_SUFFIX}"] = a.detach().cpu().contiguous()
         tensors[f"{KEY_PREFIX}{name}{B_SUFFIX}"] = b.detach().cpu().contiguous()
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def sha256(folder: Path) -> str:
+    """Of all that decides what the adapter does."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _read_config(folder: Path) -> Any:

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from tunesmith.engine import data, forward, optim
-from tunesmith.engine.chat import Example
+from tunesmith.engine import data, forward, optim, peft_format
 from tunesmith.engine.data import BatchOrder, Dataset
 from tunesmith.engine.events import Reading
+from tunesmith.engine.examples import Row
 from tunesmith.engine.lora import Adapter, Route
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.objective import Imitation, Objective, Preference
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
 from tunesmith.engine.spec import TrainSpec
 
@@ -22,6 +23,7 @@ _FREE_FIELDS = (
     "training_file",
     "validation_file",
     "output_dir",
+    "initial_adapter",  # by its content instead
     "resume_from",
     "evaluation_batch_steps",
     "micro_batch_tokens",  # rounding apart
@@ -34,6 +36,7 @@ class Run:
     spec: TrainSpec
     model: BaseModel
     adapter: Adapter
+    objective: Objective
     training: Dataset
     validation: Dataset | None
     order: BatchOrder
@@ -43,13 +46,15 @@ class Run:
     notes: tuple[str, ...]
     step: int = 0  # optimizer steps done
     trained_tokens: int = 0
-    validation_sample: list[Example] = field(default_factory=list)
+    validation_sample: list[Row] = field(default_factory=list)
 
     @property
     def fingerprint(self) -> str:
         """Of all that decides the result: a checkpoint fits only a run with the same."""
         fixed = {k: v for k, v in asdict(self.spec).items() if k not in _FREE_FIELDS}
         fixed["training_data"] = self.training.sha256
+        if self.spec.initial_adapter is not None:
+            fixed["initial_adapter"] = peft_format.sha256(self.spec.initial_adapter)
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -60,22 +65,22 @@ class Run:
     def answering_route(self) -> Route:
         return Route(adapter_id=self.spec.run_id)
 
-    def batch(self, step: int) -> list[Example]:
-        return [self.training.examples[i] for i in self.order.batch(step)]
+    def batch(self, step: int) -> list[Row]:
+        return [self.training.rows[i] for i in self.order.batch(step)]
 
-    def micro_batches(self, examples: list[Example]) -> list[PackedBatch]:
+    def micro_batches(self, rows: list[Row]) -> list[PackedBatch]:
         if not self.packs_examples:
-            return pack_singly(examples)
+            return pack_singly(rows)
         return pack(
-            examples,
+            rows,
             self.spec.micro_batch_tokens,
             shares_prefixes=self.spec.lora.dropout == 0,  # else each example draws its own masks
         )
 
-    def evaluation_batches(self, examples: list[Example]) -> list[PackedBatch]:
+    def evaluation_batches(self, rows: list[Row]) -> list[PackedBatch]:
         if not self.packs_examples:
-            return pack_singly(examples)
-        return pack(examples, self.spec.micro_batch_tokens)
+            return pack_singly(rows)
+        return pack(rows, self.spec.micro_batch_tokens)
 
     def learning_rate(self, step: int) -> float:
         return optim.learning_rate(
@@ -88,16 +93,16 @@ class Run:
 
 
 def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]:
-    """Read the data and put a fresh adapter beside the base; `close_run` takes it away."""
+    """Read the data and put an adapter beside the base; `close_run` takes it away."""
     limit = min(spec.max_length_tokens, model.context_length)
-    training = yield from data.read(spec.training_file, model.tokenizer, limit)
+    training = yield from data.read(spec.training_file, model.tokenizer, limit, method=spec.method)
     validation = None
     if spec.validation_file is not None:
         validation = yield from data.read(
-            spec.validation_file, model.tokenizer, limit, file="validation"
+            spec.validation_file, model.tokenizer, limit, method=spec.method, file="validation"
         )
     order = BatchOrder(
-        num_examples=len(training.examples),
+        num_examples=len(training.rows),
         batch_size=spec.batch_size,
         num_epochs=spec.num_epochs,
         seed=spec.seed,
@@ -108,11 +113,12 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
         notes.append(f"{obstacle} Each example is trained alone.")
     elif spec.lora.dropout > 0:
         notes.append("Shared prefixes are computed for each example: the LoRA dropout is not 0.")
-    adapter = model.adapters.create(spec.run_id, spec.lora, spec.seed)
+    adapter = _first_adapter(model, spec)
     return Run(
         spec=spec,
         model=model,
         adapter=adapter,
+        objective=_objective(model, spec),
         training=training,
         validation=validation,
         order=order,
@@ -126,11 +132,34 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
 
 def close_run(run: Run) -> None:
     run.model.adapters.remove(run.spec.run_id)
+    run.model.adapters.remove(_reference_id(run.spec))
 
 
-def _sample(validation: Dataset | None, spec: TrainSpec) -> list[Example]:
+def _first_adapter(model: BaseModel, spec: TrainSpec) -> Adapter:
+    if spec.initial_adapter is None:
+        return model.adapters.create(spec.run_id, spec.lora, spec.seed)
+    return model.adapters.load_to_train(
+        spec.run_id, spec.initial_adapter, dropout=spec.lora.dropout
+    )
+
+
+def _objective(model: BaseModel, spec: TrainSpec) -> Objective:
+    """With the adapter that it compares to, where there is one."""
+    if spec.method == "supervised":
+        return Imitation()
+    if spec.initial_adapter is None:
+        return Preference(spec.beta, reference=[])  # the base alone
+    model.adapters.load(_reference_id(spec), spec.initial_adapter)
+    return Preference(spec.beta, reference=[Route(adapter_id=_reference_id(spec))])
+
+
+def _reference_id(spec: TrainSpec) -> str:
+    return f"{spec.run_id}-reference"
+
+
+def _sample(validation: Dataset | None, spec: TrainSpec) -> list[Row]:
     """The same few validation rows each time, so that their loss is a curve."""
     if validation is None:
         return []
-    picked = data.shuffled(len(validation.examples), spec.seed, 0)[: spec.batch_size]
-    return [validation.examples[i] for i in picked]
+    picked = data.shuffled(len(validation.rows), spec.seed, 0)[: spec.batch_size]
+    return [validation.rows[i] for i in picked]

@@ -2,30 +2,33 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tunesmith.engine import chat
 from tunesmith.engine.answer import Answer
 from tunesmith.engine.errors import (
     AdapterNotLoaded,
-    BadConversation,
     Diverged,
     EngineError,
     OutOfMemory,
-    PromptTooLong,
     UnsupportedModel,
 )
-from tunesmith.engine.events import SampleEvent, SampleFailed
+from tunesmith.engine.events import SampleEvent, SampleFailed, TokenLogprob
 from tunesmith.engine.kv_cache import KeyValueCache, batching_obstacle
+from tunesmith.engine.logprobs import token_logprobs, without_logprob
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.preparation import Preparation
 from tunesmith.engine.separate_caches import SeparateCaches, separation_obstacle
 from tunesmith.engine.spec import SampleSpec
 
 Cache = KeyValueCache | SeparateCaches
+
+_MAX_SCORED_TOKENS = 256  # of prompts in one forward: their logits are all kept for a moment
+_GRAMMAR_SECONDS = 0.02  # to wait for a grammar while there is nothing else to do
 
 
 class Prefill:
@@ -38,10 +41,34 @@ class Prefill:
         self.cache = cache_type(padding)
         rows = zip(padding, answers, strict=True)
         self.token_ids = torch.tensor([[0] * count + a.prompt_ids for count, a in rows])
+        self.scores: list[list[TokenLogprob]] = [[] for _ in answers]  # of the prompts' tokens
+
+    @property
+    def is_scored(self) -> bool:
+        return any(answer.scores_prompt for answer in self.answers)
 
     @property
     def is_done(self) -> bool:
         return self.cache.width == self.token_ids.shape[1]
+
+    def score(self, model: BaseModel, logits: Tensor) -> None:
+        """Note what the last columns' logits (rows, columns, vocabulary) say of the prompts."""
+        end = self.cache.width
+        start = end - logits.shape[1]
+        for row, answer in enumerate(self.answers):
+            if not answer.scores_prompt:
+                continue
+            scores = self.scores[row]
+            first = max(start, self.cache.padding[row])
+            if first >= end:
+                continue  # nothing but padding yet
+            if not scores:
+                first_id = int(self.token_ids[row, first])
+                scores.append(without_logprob(model.vocabulary, first_id))
+            predicted = self.token_ids[row, first + 1 : end + 1].tolist()
+            of_row = logits[row, first - start : first - start + len(predicted)]
+            num_top = answer.spec.top_logprobs or 0
+            scores += token_logprobs(model.vocabulary, of_row, predicted, num_top)
 
 
 class Sampler:
@@ -68,6 +95,8 @@ class Sampler:
         self._max_rows = max_rows
         self._max_cache_tokens = max_cache_tokens
         self._max_prefill_tokens = max_prefill_tokens
+        self._preparation = Preparation(model)
+        self._reading: list[Answer] = []  # whose grammars are being read
         self._waiting: deque[Answer] = deque()
         self._prefill: Prefill | None = None
         self._active: list[Answer] = []  # row by row as in the cache, grouped by adapter
@@ -76,7 +105,12 @@ class Sampler:
 
     @property
     def is_idle(self) -> bool:
-        return not (self._events or self._waiting or self._prefill or self._active)
+        return not (self._events or self._reading or self._is_waited_for)
+
+    @property
+    def _is_waited_for(self) -> bool:
+        """Whether the model has something to do."""
+        return bool(self._waiting or self._prefill or self._active)
 
     def submit(self, spec: SampleSpec) -> None:
         """Queue a request; what is wrong with it is told by the next step."""
@@ -85,10 +119,10 @@ class Sampler:
         except EngineError as error:
             self._fail(spec, error)
             return
-        if answer.max_tokens < 1:
+        if answer.max_tokens < 1 and not spec.echo:
             self._events.append(answer.done("length"))
             return
-        self._waiting.append(answer)
+        (self._waiting if answer.constraint is None else self._reading).append(answer)
 
     def cancel(self, request_id: str) -> None:
         """Drop a request wherever it is; nothing more is told of it."""
@@ -100,6 +134,7 @@ class Sampler:
         self._drop_unloaded()
         if self._active:
             self._decode()
+        self._collect_read()
         self._admit()
         if self._prefill is not None:
             self._read_prompts(self._prefill)
@@ -107,20 +142,28 @@ class Sampler:
         return events
 
     def _prepared(self, spec: SampleSpec) -> Answer:
-        model = self._model
         if self._obstacle is not None:
             raise UnsupportedModel(f"This model cannot answer here. {self._obstacle}")
-        if spec.adapter_id is not None and spec.adapter_id not in model.adapters:
-            raise AdapterNotLoaded(f"The adapter {spec.adapter_id} is not loaded.")
-        prompt_ids = _prompt_ids(model, spec)
-        room = model.context_length - len(prompt_ids)
-        if room < 1:
-            raise PromptTooLong(
-                f"The prompt has {len(prompt_ids)} tokens; the model's context of "
-                f"{model.context_length} leaves no room for an answer."
-            )
-        max_tokens = room if spec.max_tokens is None else min(room, spec.max_tokens)
-        return Answer(spec, model, prompt_ids, max_tokens)
+        return self._preparation.answer(spec)
+
+    def _collect_read(self) -> None:
+        """Let those wait for the model whose grammars are read by now."""
+        if not self._reading:
+            return
+        begun = {answer.constraint.begun for answer in self._reading if answer.constraint}
+        idle_seconds = 0.0 if self._is_waited_for or self._events else _GRAMMAR_SECONDS
+        done, _ = wait(begun, timeout=idle_seconds, return_when=FIRST_COMPLETED)
+        for answer in list(self._reading):
+            assert answer.constraint is not None
+            if answer.constraint.begun not in done:
+                continue
+            self._reading.remove(answer)
+            try:
+                answer.constraint.permission()
+            except EngineError as error:
+                self._fail(answer.spec, error)
+            else:
+                self._waiting.append(answer)
 
     def _admit(self) -> None:
         if self._prefill is not None:
@@ -147,9 +190,16 @@ class Sampler:
         columns = max(1, self._max_prefill_tokens // len(answers))
         if prefill.cache.takes_whole_prompts:
             columns = prefill.token_ids.shape[1]
+        elif prefill.is_scored:
+            columns = min(columns, max(1, _MAX_SCORED_TOKENS // len(answers)))
         chunk = prefill.token_ids[:, start : start + columns]
         try:
-            logits = self._forward(prefill.cache, answers, chunk)
+            if prefill.is_scored:
+                all_logits = self._forward(prefill.cache.score, answers, chunk)
+                prefill.score(self._model, all_logits)
+                logits = all_logits[:, -1]
+            else:
+                logits = self._forward(prefill.cache.forward, answers, chunk)
         except OutOfMemory as error:
             self._prefill = None
             for answer in answers:
@@ -163,6 +213,8 @@ class Sampler:
         else:
             self._cache = prefill.cache
         self._active += answers
+        for answer, scores in zip(answers, prefill.scores, strict=True):
+            answer.prompt_logprobs = scores
         self._advance(answers, logits)
         order = sorted(range(len(self._active)), key=lambda row: _adapter_order(self._active[row]))
         self._keep([row for row in order if not _is_over(self._active[row])])
@@ -170,7 +222,7 @@ class Sampler:
     def _decode(self) -> None:
         last = torch.tensor([[answer.token_ids[-1]] for answer in self._active])
         try:
-            logits = self._forward(self._cache, self._active, last)
+            logits = self._forward(self._cache.forward, self._active, last)
         except OutOfMemory as error:  # the newest gives way to the others
             newest = self._active[-1]
             self._fail(newest.spec, error)
@@ -179,22 +231,42 @@ class Sampler:
         self._advance(self._active, logits)
         self._drop(_is_over)
 
-    def _forward(self, cache: Cache, answers: list[Answer], token_ids: Tensor) -> Tensor:
+    def _forward(
+        self, forward: Callable[..., Tensor], answers: list[Answer], token_ids: Tensor
+    ) -> Tensor:
         adapter_ids = [answer.spec.adapter_id for answer in answers]
         with out_of_memory_named():
-            return cache.forward(self._model, token_ids.to(self._model.device), adapter_ids)
+            return forward(self._model, token_ids.to(self._model.device), adapter_ids)
 
     def _advance(self, answers: Sequence[Answer], logits: Tensor) -> None:
         """Give each answer its next token, from its row of the logits."""
         likeliest = logits.argmax(-1).tolist()
         is_broken = logits.isnan().any(-1).tolist()
         for row, answer in enumerate(answers):
-            if is_broken[row]:
+            try:
+                if is_broken[row]:
+                    raise Diverged("The model's output is not a number.")
+                self._events += self._written(answer, logits[row], likeliest[row])
+            except EngineError as error:
                 answer.finish_reason = "failed"
-                self._fail(answer.spec, Diverged("The model's output is not a number."))
-                continue
-            token_id = likeliest[row] if answer.is_greedy else answer.choose(logits[row])
-            self._events += answer.take(token_id)
+                self._fail(answer.spec, error)
+
+    def _written(self, answer: Answer, logits: Tensor, likeliest: int) -> list[SampleEvent]:
+        """What there is to tell once an answer has its next token."""
+        spec = answer.spec
+        told: list[SampleEvent] = []
+        if spec.echo and not answer.token_ids:
+            told.append(answer.echo())
+        if answer.max_tokens == 0:
+            return told + answer.end("length")
+        if answer.is_complete:
+            return told + answer.end("stop")
+        token_id = likeliest if answer.is_greedy else answer.choose(logits)
+        if spec.top_logprobs is None:
+            return told + answer.take(token_id)
+        vocabulary = self._model.vocabulary
+        [logprob] = token_logprobs(vocabulary, logits[None], [token_id], spec.top_logprobs)
+        return told + answer.take(token_id, logprob)
 
     def _drop_unloaded(self) -> None:
         """Fail the answers whose adapter was taken away meanwhile."""
@@ -203,13 +275,18 @@ class Sampler:
             adapter_id = answer.spec.adapter_id
             return adapter_id is not None and adapter_id not in self._model.adapters
 
-        waiting = [*self._waiting, *(self._prefill.answers if self._prefill else [])]
+        waiting = [
+            *self._reading,
+            *self._waiting,
+            *(self._prefill.answers if self._prefill else []),
+        ]
         for answer in filter(is_unloaded, waiting + self._active):
             message = f"The adapter {answer.spec.adapter_id} is not loaded any more."
             self._fail(answer.spec, AdapterNotLoaded(message))
         self._drop(is_unloaded)
 
     def _drop(self, unwanted: Callable[[Answer], bool]) -> None:
+        self._reading = [answer for answer in self._reading if not unwanted(answer)]
         self._waiting = deque(answer for answer in self._waiting if not unwanted(answer))
         if self._prefill is not None and any(map(unwanted, self._prefill.answers)):
             # Rare and not far in: start over with the others.
@@ -230,21 +307,6 @@ class Sampler:
         self._events.append(
             SampleFailed(request_id=spec.request_id, code=error.code, message=error.message)
         )
-
-
-def _prompt_ids(model: BaseModel, spec: SampleSpec) -> list[int]:
-    if spec.messages is not None:
-        return chat.encode_prompt(model.tokenizer, spec.messages)
-    if spec.prompt is not None:
-        prompt_ids = chat.encode_text(model.tokenizer, spec.prompt)
-    else:
-        prompt_ids = list(spec.prompt_token_ids or [])
-    if not prompt_ids:  # something must come before the first token
-        start_id = model.tokenizer.bos_token_id
-        prompt_ids = [model.tokenizer.eos_token_id if start_id is None else start_id]
-    if not all(0 <= token_id < model.config.vocab_size for token_id in prompt_ids):
-        raise BadConversation("The prompt holds token ids that the model does not have.")
-    return prompt_ids
 
 
 def _is_over(answer: Answer) -> bool:

@@ -4,11 +4,11 @@ Recurrent and hybrid models fold what they have read into a state, so rows canno
 width. They take turns then; it is slower than one batch, and right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from tunesmith.engine.errors import OutOfMemory
@@ -36,12 +36,18 @@ class SeparateCaches:
         Where the memory does not suffice for a row, its logits are no numbers: the others, which
         may have gone on already, are not held up by it.
         """
-        logits = [
-            self._forward_row(model, row, token_ids[row : row + 1], adapter_id)
-            for row, adapter_id in enumerate(adapter_ids)
-        ]
-        self.width += token_ids.shape[1]
+        logits = [row[:, -1] for row in self._forward_rows(model, token_ids, adapter_ids)]
         return torch.cat(logits)
+
+    @torch.no_grad()
+    def score(
+        self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
+    ) -> Tensor:
+        """The same; returns the logits after each, (rows, new, vocabulary); zero for padding."""
+        logits = list(self._forward_rows(model, token_ids, adapter_ids))
+        missing = [token_ids.shape[1] - row.shape[1] for row in logits]
+        padded = zip(logits, missing, strict=True)
+        return torch.cat([nn.functional.pad(row, (0, 0, count, 0)) for row, count in padded])
 
     def join(self, other: "SeparateCaches") -> None:
         """Put the other's rows below these."""
@@ -56,6 +62,13 @@ class SeparateCaches:
         self.padding = [self.padding[row] for row in rows]
         self._states = [self._states[row] for row in rows]
 
+    def _forward_rows(
+        self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
+    ) -> Iterator[Tensor]:
+        for row, adapter_id in enumerate(adapter_ids):
+            yield self._forward_row(model, row, token_ids[row : row + 1], adapter_id)
+        self.width += token_ids.shape[1]
+
     def _forward_row(
         self, model: BaseModel, row: int, token_ids: Tensor, adapter_id: str | None
     ) -> Tensor:
@@ -68,10 +81,10 @@ class SeparateCaches:
             with out_of_memory_named(), model.adapters.routed(rows_by_adapter([adapter_id])):
                 output = model.network(input_ids=token_ids, use_cache=True, **inputs)
         except OutOfMemory:
-            return torch.full((1, model.config.vocab_size), torch.nan, device=model.device)
+            return torch.full((1, 1, model.config.vocab_size), torch.nan, device=model.device)
         self._states[row] = getattr(output, state)
-        last: Tensor = output.logits[:, -1]
-        return last
+        logits: Tensor = output.logits
+        return logits
 
 
 def separation_obstacle(model: BaseModel) -> str | None:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 ALL_LINEAR = "all-linear"
 
+Method = Literal["supervised", "dpo"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraSpec:
@@ -37,7 +39,7 @@ class TrainSpec:
     training_file: Path
     validation_file: Path | None = None
     output_dir: Path
-    method: Literal["supervised", "dpo"] = "supervised"
+    method: Method = "supervised"
     beta: float = 0.1  # of DPO (Rafailov et al. 2023, arXiv 2305.18290)
     initial_adapter: Path | None = None
     resume_from: Path | None = None

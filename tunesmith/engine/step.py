@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tunesmith.engine import forward, optim
+from tunesmith.engine import optim
 from tunesmith.engine.errors import Diverged
-from tunesmith.engine.loss import summed_loss
+from tunesmith.engine.loss import Figures, Totals
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.packing import PackedBatch
 from tunesmith.engine.run import Run
@@ -14,29 +13,22 @@ from tunesmith.engine.run import Run
 _ADVICE = "try a lower learning rate."
 
 
-@dataclass(frozen=True, slots=True)
-class StepLoss:
-    loss: float  # mean over the supervised targets of all micro-batches
-    token_accuracy: float
+def forward_backward(run: Run, micro_batches: Sequence[PackedBatch]) -> Figures:
+    """Add the gradient of the mean loss over all micro-batches to the adapter's.
 
-
-def forward_backward(run: Run, micro_batches: Sequence[PackedBatch]) -> StepLoss:
-    """Add the gradient of the mean loss over all targets to the adapter's.
-
-    Each micro-batch's summed loss is divided by the targets of them all, so that accumulating
+    Each micro-batch's summed loss is divided by the terms of them all, so that accumulating
     equals one large batch. Raises Diverged and OutOfMemory.
     """
-    num_targets = sum(len(batch.targets) for batch in micro_batches)
-    loss = correct = 0.0
-    with out_of_memory_named(), run.model.adapters.routed([run.training_route]):
+    num_terms = sum(run.objective.num_terms(batch) for batch in micro_batches)
+    totals = Totals()
+    with out_of_memory_named():
         for batch in micro_batches:
-            summed = summed_loss(forward.logits(run.model, batch), batch)
-            (summed.loss / num_targets).backward()  # type: ignore[no-untyped-call]
-            loss += float(summed.loss.detach())
-            correct += float(summed.num_correct)
-    if not math.isfinite(loss):
+            loss, of_batch = run.objective.summed(run.model, batch, run.training_route)
+            (loss / num_terms).backward()  # type: ignore[no-untyped-call]
+            totals += of_batch
+    if not math.isfinite(totals.loss):
         raise Diverged(f"The loss of step {run.step + 1} is not finite; {_ADVICE}")
-    return StepLoss(loss / num_targets, correct / num_targets)
+    return totals.means()
 
 
 def optim_step(run: Run) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
+from tunesmith.engine import examples
 from tunesmith.engine.checkpoint import resume, save_adapter, save_checkpoint
 from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import (
@@ -59,21 +60,25 @@ def train(
 def train_step(run: Run) -> StepDone:
     """One optimizer step on the next batch."""
     began_at = time.monotonic()
-    examples = run.batch(run.step + 1)
-    num_tokens = sum(len(example.token_ids) for example in examples)
-    mean = forward_backward(run, run.micro_batches(examples))
+    rows = run.batch(run.step + 1)
+    num_tokens = sum(map(examples.num_tokens, rows))
+    figures = forward_backward(run, run.micro_batches(rows))
     learning_rate, grad_norm = optim_step(run)
     run.trained_tokens += num_tokens
     return StepDone(
         step=run.step,
         total_steps=run.order.total_steps,
         epoch=run.step / run.order.steps_per_epoch,
-        loss=mean.loss,
-        token_accuracy=mean.token_accuracy,
+        loss=figures.loss,
+        token_accuracy=figures.token_accuracy,
         learning_rate=learning_rate,
         grad_norm=grad_norm,
         num_tokens=num_tokens,
         seconds=time.monotonic() - began_at,
+        chosen_reward=figures.chosen_reward,
+        rejected_reward=figures.rejected_reward,
+        reward_accuracy=figures.reward_accuracy,
+        reward_margin=figures.reward_margin,
     )
 
 
@@ -82,8 +87,8 @@ def _started(run: Run) -> Started:
     return Started(
         step=run.step,
         total_steps=run.order.total_steps,
-        num_examples=len(run.training.examples),
-        num_validation_examples=len(validation.examples) if validation else 0,
+        num_examples=len(run.training.rows),
+        num_validation_examples=len(validation.rows) if validation else 0,
         tokens_per_epoch=run.training.num_tokens,
         supervised_tokens_per_epoch=run.training.num_supervised_tokens,
         num_truncated_examples=run.training.num_truncated,
@@ -101,7 +106,7 @@ def _evaluated(run: Run, done: StepDone) -> Generator[Evaluating, None, StepDone
             done, validation_loss=sample.loss, validation_token_accuracy=sample.token_accuracy
         )
     if run.order.epoch_ended_by(run.step) is not None:
-        full = yield from evaluate(run, run.validation.examples)
+        full = yield from evaluate(run, run.validation.rows)
         done = replace(
             done,
             full_validation_loss=full.loss,

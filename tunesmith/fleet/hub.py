@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import structlog
 
 from tunesmith.domain.assignments import (
+    Asked,
+    EmbedRequest,
     SampleCancel,
     SampleOutput,
     SamplePart,
@@ -18,6 +21,7 @@ log = structlog.get_logger()
 
 MAX_REQUESTS_AT_ONCE = 1024  # on one worker; more are turned away
 _LOST = "worker_lost"
+_UNFINISHED = (SamplePart.DELTA, SamplePart.TOOL_CALL)
 
 
 @dataclass(slots=True)
@@ -25,7 +29,7 @@ class Connection:
     """One worker: what is still to be sent to it, and who waits for its answers."""
 
     worker: str
-    outgoing: asyncio.Queue[SampleRequest | SampleCancel] = field(default_factory=asyncio.Queue)
+    outgoing: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
     waiting: dict[str, asyncio.Queue[SampleOutput]] = field(default_factory=dict)
     base_models: set[str] = field(default_factory=set)  # asked before, so probably resident
 
@@ -66,7 +70,16 @@ class Hub:
             connection.deliver(lost)
         log.info("worker disconnected", worker=connection.worker)
 
-    async def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
+    def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
+        return self._ask(request)
+
+    async def embed(self, request: EmbedRequest) -> SampleOutput:
+        async with aclosing(self._ask(request)) as outputs:
+            return await anext(outputs)
+
+    async def _ask(
+        self, request: SampleRequest | EmbedRequest
+    ) -> AsyncGenerator[SampleOutput, None]:
         connection = await self._choose(request.base_model.name)
         outputs: asyncio.Queue[SampleOutput] = asyncio.Queue()
         connection.waiting[request.request_id] = outputs
@@ -78,7 +91,7 @@ class Hub:
                 if output.code == _LOST:
                     is_ended = True
                     raise Unavailable("The worker that was answering has gone; try again.")
-                is_ended = output.part is not SamplePart.DELTA
+                is_ended = output.part not in _UNFINISHED
                 yield output
         finally:
             del connection.waiting[request.request_id]

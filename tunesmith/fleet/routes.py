@@ -17,13 +17,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.assignments import (
+    Asked,
     Assignment,
+    Receipt,
     Registration,
     ReportBatch,
-    SampleCancel,
     SampleOutput,
     SamplePart,
-    SampleRequest,
 )
 from tunesmith.domain.errors import InvalidRequest, NotFound, TunesmithError, Unauthenticated
 from tunesmith.domain.jobs import Task
@@ -41,7 +41,7 @@ from tunesmith.services.context import Context
 log = structlog.get_logger()
 
 PREFIX = "/fleet/v1"
-_OUTGOING: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
+_OUTGOING: TypeAdapter[Asked] = TypeAdapter(Asked)
 _OUTPUTS = TypeAdapter(list[SampleOutput])
 
 router = APIRouter()
@@ -98,9 +98,9 @@ def lease(
     return scheduling.lease(ctx.store, registration, ctx.now(), task)
 
 
-@router.post("/jobs/{job_id}/attempts/{attempt}/reports", status_code=204)
-def report(job_id: UUID, attempt: int, batch: ReportBatch, ctx: InWorker) -> None:
-    leases.record(ctx.store, ctx.house.blobs, job_id, attempt, batch, ctx.now())
+@router.post("/jobs/{job_id}/attempts/{attempt}/reports")
+def report(job_id: UUID, attempt: int, batch: ReportBatch, ctx: InWorker) -> Receipt:
+    return leases.record(ctx.store, ctx.house.blobs, job_id, attempt, batch, ctx.now())
 
 
 @router.get("/blobs/{sha256}")

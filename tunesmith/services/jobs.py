@@ -1,15 +1,18 @@
 """Fine-tuning jobs as their owners see them."""
 
+import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+
+from pydantic import TypeAdapter
 
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import FilePurpose
-from tunesmith.domain.jobs import Checkpoint, Job, JobStatus, NewJob, PinnedFile, Task
+from tunesmith.domain.jobs import Checkpoint, Job, JobFilter, JobStatus, NewJob, PinnedFile, Task
 from tunesmith.domain.paging import Page, PageRequest
 from tunesmith.services import deliveries, integrations
 from tunesmith.services.context import Context
@@ -17,6 +20,8 @@ from tunesmith.store.database import Store
 
 MAX_SEED = 2**31 - 1
 MAX_SUFFIX_LENGTH = 64
+REPEATED_WITHIN_SECONDS = 60.0
+_NEW_JOB = TypeAdapter(NewJob)
 
 _OUTCOMES = {
     EventKind.SUCCEEDED: JobStatus.SUCCEEDED,
@@ -29,7 +34,8 @@ def create(ctx: Context, new: NewJob) -> Job:
     """Queue a job on data that the caller owns; the data is judged later, by a worker."""
     ctx.require(Scope.JOBS_WRITE)
     model = ctx.store.models.find_base(new.base_model)
-    if model is None:
+    parent = new.initial_model
+    if model is None or (parent is not None and parent.organization_id != ctx.owner):
         raise InvalidRequest(
             f"The model {new.base_model!r} is not available for fine-tuning; "
             f"available: {', '.join(m.name for m in ctx.store.models.list_bases())}.",
@@ -46,6 +52,8 @@ def create(ctx: Context, new: NewJob) -> Job:
         validation_file=(
             _pin(ctx, new.validation_file_id, "validation_file") if new.validation_file_id else None
         ),
+        method=new.method,
+        initial_model=parent,
         hyperparameters=new.hyperparameters,
         seed=secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
         suffix=new.suffix,
@@ -54,6 +62,7 @@ def create(ctx: Context, new: NewJob) -> Job:
         status=JobStatus.VALIDATING,
         attempt=0,
         created_at=now,
+        request_digest=_digest(ctx, new),
     )
     ctx.store.jobs.add(job)
     ctx.store.queue.push(job.id, Task.VALIDATE, now)
@@ -63,14 +72,25 @@ def create(ctx: Context, new: NewJob) -> Job:
     return job
 
 
+def create_once(ctx: Context, new: NewJob) -> Job:
+    """The job that this key asked for in the same words within the last minute, or a new one.
+
+    For a request that a client sends again because the first one's answer did not arrive.
+    """
+    ctx.require(Scope.JOBS_WRITE)
+    since = ctx.now() - timedelta(seconds=REPEATED_WITHIN_SECONDS)
+    made_before = ctx.store.jobs.find_repeated(ctx.owner, _digest(ctx, new), since)
+    return made_before or create(ctx, new)
+
+
 def get(ctx: Context, job_id: UUID) -> Job:
     ctx.require(Scope.JOBS_READ)
     return ctx.store.jobs.get(job_id, ctx.owner)
 
 
-def list_(ctx: Context, request: PageRequest, metadata: dict[str, str]) -> Page[Job]:
+def list_(ctx: Context, request: PageRequest, wanted: JobFilter) -> Page[Job]:
     ctx.require(Scope.JOBS_READ)
-    return ctx.store.jobs.list_page(ctx.owner, request, metadata)
+    return ctx.store.jobs.list_page(ctx.owner, request, wanted)
 
 
 def stop(ctx: Context, job_id: UUID) -> Job:
@@ -112,6 +132,11 @@ def tell(
     )
     if kind in _OUTCOMES:
         deliveries.announce(store, job, _OUTCOMES[kind], now)
+
+
+def _digest(ctx: Context, new: NewJob) -> str:
+    """Of the key and everything that it asks for."""
+    return hashlib.sha256(ctx.key.id.bytes + _NEW_JOB.dump_json(new)).hexdigest()
 
 
 def _pin(ctx: Context, file_id: UUID, param: str) -> PinnedFile:

@@ -4,6 +4,7 @@ import csv
 import io
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import assert_never
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from tunesmith.domain.assignments import (
     AttemptLost,
     AttemptReleased,
     CheckpointPublished,
+    Receipt,
     Report,
     ReportBatch,
     StepReported,
@@ -19,25 +21,22 @@ from tunesmith.domain.assignments import (
     TrainingFinished,
     TrainingStarted,
     Validated,
+    Wish,
 )
 from tunesmith.domain.errors import InvalidRequest, StaleAttempt
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import Artifact, File, FilePurpose
-from tunesmith.domain.jobs import Checkpoint, Job, Task
-from tunesmith.domain.models import TunedModel, new_short_id
-from tunesmith.services import scheduling
+from tunesmith.domain.jobs import Job, Task
+from tunesmith.services import checkpoints, scheduling
 from tunesmith.services.jobs import tell
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
 from tunesmith.store.queue import Lease
 
-KEPT_CHECKPOINTS = 3
-_STATE_OF_TRAINING = ("optimizer.safetensors", "training_state.json", "manifest.json")
-
 
 def record(
     store: Store, blobs: Blobs, job_id: UUID, attempt: int, batch: ReportBatch, now: datetime
-) -> None:
+) -> Receipt:
     """Store a batch and renew its lease; raises `StaleAttempt` where the lease is over.
 
     A batch that was stored before is passed over, so that it may be sent again.
@@ -46,11 +45,12 @@ def record(
     lease = store.queue.renew(job_id, attempt, expires_at)
     if lease is None:
         raise StaleAttempt(f"Attempt {attempt} of job {job_id} is over.")
-    if batch.sequence <= lease.batches_stored:
-        return
-    store.queue.batch_stored(job_id, batch.sequence)
-    for report in batch.reports:
-        _record_one(store, blobs, lease, report, now)
+    if batch.sequence > lease.batches_stored:
+        store.queue.batch_stored(job_id, batch.sequence)
+        for report in batch.reports:
+            _record_one(store, blobs, lease, report, now)
+    job = store.jobs.get_for_worker(job_id)
+    return Receipt(wanted=Wish.PAUSE if job.is_pause_wanted else None)
 
 
 def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: datetime) -> None:
@@ -102,7 +102,8 @@ def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> 
 
 
 def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
-    metrics = {name: value for name, value in asdict(report.metrics).items() if value is not None}
+    figures = asdict(report.metrics).items()
+    metrics = {name: figure for name, figure in figures if figure is not None and isfinite(figure)}
     store.events.add(
         Event(
             id=uuid4(),
@@ -121,53 +122,8 @@ def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
 def _checkpoint(
     store: Store, blobs: Blobs, job: Job, report: CheckpointPublished, now: datetime
 ) -> None:
-    """Keep the newest to go on from, and the last three epochs' to answer."""
     _require_stored(blobs, report.artifacts)
-    there = {checkpoint.step: checkpoint for checkpoint in store.jobs.all_checkpoints(job.id)}
-    if report.step in there and there[report.step].epoch is not None:
-        store.queue.progress_made(job.id)  # an epoch's end, told before, answers under its name
-        return
-    metrics = store.events.metrics_of_step(job.id, report.step) or {}
-    model = None
-    if report.epoch is not None and report.step != metrics.get("total_steps"):
-        model = _add_model(store, job, report.artifacts, report.step, now)
-    store.jobs.add_checkpoint(
-        Checkpoint(
-            id=uuid4(),
-            job_id=job.id,
-            step=report.step,
-            epoch=report.epoch,
-            artifacts=report.artifacts,
-            tuned_model_short_id=model.short_id if model else None,
-            metrics=metrics,
-            created_at=now,
-        )
-    )
-    store.queue.progress_made(job.id)
-    if model is not None:
-        tell(
-            store,
-            job,
-            EventKind.CHECKPOINT,
-            now=now,
-            at_step=report.step,
-            tuned_model_short_id=model.short_id,
-        )
-    _retire_checkpoints(store, job)
-
-
-def _retire_checkpoints(store: Store, job: Job) -> None:
-    checkpoints = store.jobs.all_checkpoints(job.id)
-    answering = [c for c in checkpoints if c.epoch is not None]
-    kept = {c.id for c in (*checkpoints[-1:], *answering[-KEPT_CHECKPOINTS:])}
-    for checkpoint in checkpoints:
-        if checkpoint.id in kept:
-            continue
-        store.jobs.delete_checkpoint(checkpoint.id)
-        if checkpoint.tuned_model_short_id is not None:
-            model = store.models.find_tuned(checkpoint.tuned_model_short_id, job.organization_id)
-            if model is not None:
-                store.models.delete_tuned(model.id)
+    checkpoints.record(store, job, report, now)
 
 
 def _finished(
@@ -175,11 +131,7 @@ def _finished(
 ) -> None:
     """Everything that a finished job has is there in the transaction that calls it finished."""
     _require_stored(blobs, report.artifacts)
-    model = _add_model(store, job, report.artifacts, None, now)
-    for checkpoint in store.jobs.all_checkpoints(job.id):
-        if checkpoint.step == report.step:
-            last = replace(checkpoint, tuned_model_short_id=model.short_id)
-            store.jobs.add_checkpoint(last)
+    model = checkpoints.add_final(store, job, report, now)
     results = _add_results(store, blobs, job, now)
     store.jobs.replace(
         job,
@@ -194,26 +146,6 @@ def _finished(
     short_id = model.short_id
     tell(store, job, EventKind.MODEL_CREATED, now=now, tuned_model_short_id=short_id)
     tell(store, job, EventKind.SUCCEEDED, now=now)
-
-
-def _add_model(
-    store: Store, job: Job, artifacts: tuple[Artifact, ...], step: int | None, now: datetime
-) -> TunedModel:
-    organization = store.accounts.get_organization(job.organization_id)
-    model = TunedModel(
-        id=uuid4(),
-        short_id=new_short_id(),
-        organization_id=organization.id,
-        organization_slug=organization.slug,
-        job_id=job.id,
-        base_model=job.base_model,
-        suffix=job.suffix,
-        step=step,
-        artifacts=tuple(a for a in artifacts if a.name not in _STATE_OF_TRAINING),
-        created_at=now,
-    )
-    store.models.add_tuned(model)
-    return model
 
 
 def _add_results(store: Store, blobs: Blobs, job: Job, now: datetime) -> File:

@@ -11,6 +11,8 @@ from tunesmith.services.context import Context
 
 
 def find_base(ctx: Context, name: str) -> BaseModel | None:
+    if "\0" in name:  # PostgreSQL cannot even look for it
+        return None
     return ctx.store.models.find_base(name)
 
 
@@ -37,6 +39,12 @@ def delete_base(ctx: Context, name: str) -> None:
 
 def find_tuned(ctx: Context, short_id: str) -> TunedModel | None:
     return ctx.store.models.find_tuned(short_id, ctx.owner)
+
+
+def find_usable(ctx: Context, short_id: str) -> TunedModel | None:
+    """A tuned model that the caller may ask: their own, or one that they were permitted."""
+    own = ctx.store.models.find_tuned(short_id, ctx.owner)
+    return own or ctx.store.models.find_permitted(short_id, ctx.owner)
 
 
 def list_tuned(ctx: Context) -> tuple[TunedModel, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from tunesmith.domain.assignments import SampleOutput, SampleRequest
+from tunesmith.domain.assignments import EmbedRequest, SampleOutput, SampleRequest
 
 
 class Sampler(Protocol):
@@ -14,4 +14,8 @@ class Sampler(Protocol):
 
         Closing the iterator early cancels the request. Raises `Unavailable` where nobody answers.
         """
+        ...
+
+    async def embed(self, request: EmbedRequest) -> SampleOutput:
+        """An `EMBEDDING` part, or a `FAILED` one. Raises `Unavailable` where nobody answers."""
         ...

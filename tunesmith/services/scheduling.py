@@ -9,6 +9,7 @@ from tunesmith.domain.assignments import LEASE_SECONDS, Assignment, Registration
 from tunesmith.domain.errors import StaleAttempt
 from tunesmith.domain.events import EventKind, Level
 from tunesmith.domain.jobs import Failure, Job, JobStatus, Task
+from tunesmith.services import pausing
 from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
 from tunesmith.store.queue import Lease
@@ -59,6 +60,8 @@ def _assign(store: Store, leased: Lease, now: datetime) -> Assignment | None:
         validation_file=job.validation_file.blob if job.validation_file else None,
         hyperparameters=job.hyperparameters,
         seed=job.seed,
+        method=job.method,
+        initial_adapter=job.initial_model.artifacts if job.initial_model else (),
         resume_from=newest[0].artifacts if newest else (),
     )
 
@@ -83,14 +86,14 @@ def lose(store: Store, leased: Lease, reason: str, now: datetime) -> None:
         end_as_failed(store, job, failure, now)
         return
     wait = timedelta(seconds=0 if losses == 1 else 2**losses)
-    _requeue(store, job, leased.task, now + wait, losses)
     tell(store, job, EventKind.INTERRUPTED, now=now, level=Level.WARNING, reason=reason)
+    _give_back(store, job, leased.task, now + wait, losses, now)
 
 
 def release(store: Store, leased: Lease, now: datetime) -> None:
-    """An attempt ended in good order, because its worker is leaving."""
+    """An attempt ended in good order: its worker is leaving, or the job is to be paused."""
     job = store.jobs.get_for_worker(leased.job_id)
-    _requeue(store, job, leased.task, now, leased.losses)
+    _give_back(store, job, leased.task, now, leased.losses, now)
 
 
 def end_as_failed(store: Store, job: Job, failure: Failure, now: datetime) -> None:
@@ -99,7 +102,12 @@ def end_as_failed(store: Store, job: Job, failure: Failure, now: datetime) -> No
     tell(store, job, EventKind.FAILED, now=now, level=Level.ERROR, message=failure.message)
 
 
-def _requeue(store: Store, job: Job, task: Task, available_at: datetime, losses: int) -> None:
+def _give_back(
+    store: Store, job: Job, task: Task, available_at: datetime, losses: int, now: datetime
+) -> None:
+    if job.is_pause_wanted:
+        pausing.come_about(store, job, now)
+        return
     if job.status is JobStatus.RUNNING:
         store.jobs.replace(job, job.requeued())
     store.queue.put_back(job.id, task, available_at, losses)

@@ -24,6 +24,7 @@ from tunesmith.store.files import Files
 from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.models import Models
+from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
 from tunesmith.store.uploads import Uploads
 from tunesmith.store.webhooks import Webhooks
@@ -49,6 +50,7 @@ class Store:
         self.adapters = Adapters(connection)
         self.webhooks = Webhooks(connection)
         self.integrations = Integrations(connection)
+        self.permissions = Permissions(connection)
 
 
 class Database:

@@ -1,5 +1,6 @@
 """Jobs and their checkpoints. A change is written only where the status is the expected one."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,15 @@ from pydantic import TypeAdapter
 from tunesmith.domain.errors import Conflict, NotFound
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.hyperparameters import Hyperparameters, Method
-from tunesmith.domain.jobs import Checkpoint, Failure, Integration, Job, JobStatus, PinnedFile
+from tunesmith.domain.jobs import (
+    Checkpoint,
+    Failure,
+    Integration,
+    Job,
+    JobFilter,
+    JobStatus,
+    PinnedFile,
+)
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page, PageRequest
 from tunesmith.store.rows import Row, plain, select_page
@@ -33,24 +42,50 @@ class Jobs:
         return self._get(job_id, jobs.c.organization_id == owner)
 
     def get_for_worker(self, job_id: UUID) -> Job:
-        """Whoever owns it: for reports, which the lease has already been checked for."""
-        return self._get(job_id, sa.true())
+        """Whoever owns it: for reports, which the lease has already been checked for.
+
+        The row is locked where the database can lock one: a report may not fail because the job's
+        owner has changed their mind meanwhile.
+        """
+        return self._get(job_id, sa.true(), for_update=True)
+
+    def find_repeated(self, owner: UUID, request_digest: str, since: datetime) -> Job | None:
+        """The newest job that was asked for in the same way, unless it is too old."""
+        query = (
+            sa.select(jobs)
+            .where(jobs.c.organization_id == owner, jobs.c.created_at >= since)
+            .where(jobs.c.request_digest == request_digest)
+            .order_by(jobs.c.seq.desc())
+            .limit(1)
+        )
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _job(row)
 
     def list_page(
-        self, owner: UUID, request: PageRequest, metadata: dict[str, str] | None = None
+        self, owner: UUID, request: PageRequest, wanted: JobFilter | None = None
     ) -> Page[Job]:
-        """`metadata` keeps the jobs that carry all of its pairs."""
         where: sa.ColumnElement[bool] = jobs.c.organization_id == owner
-        for key, value in (metadata or {}).items():
-            where = sa.and_(where, jobs.c.metadata[key].as_string() == value)
+        if wanted is not None:
+            where = sa.and_(where, *(self._carries(k, v) for k, v in wanted.metadata))
+        if wanted is not None and wanted.has_no_metadata:
+            where = sa.and_(where, sa.cast(jobs.c.metadata, sa.Text).in_(("null", "{}")))
         return select_page(self._connection, jobs, where, request, _job)
 
+    def _carries(self, key: str, value: str) -> sa.ColumnElement[bool]:
+        """Whatever characters the key has: SQLite's paths cannot spell a quotation mark."""
+        if self._connection.dialect.name != "sqlite":
+            found: sa.ColumnElement[str] = jobs.c.metadata[key].as_string()
+            return found == value
+        pairs = sa.func.json_each(jobs.c.metadata).table_valued("key", "value")
+        return sa.exists().where(pairs.c.key == key, pairs.c.value == value)
+
     def replace(self, before: Job, after: Job) -> None:
-        """Write `after` if the row still has the status and attempt of `before`."""
+        """Write `after` if the row is still in the state of `before`."""
         where = (
             jobs.c.id == before.id,
             jobs.c.status == before.status,
             jobs.c.attempt == before.attempt,
+            jobs.c.is_pause_wanted == before.is_pause_wanted,
         )
         changed = self._connection.execute(sa.update(jobs).where(*where).values(**_columns(after)))
         if changed.rowcount == 0:
@@ -92,8 +127,10 @@ class Jobs:
         )
         return select_page(self._connection, checkpoints, where, request, _checkpoint)
 
-    def _get(self, job_id: UUID, where: sa.ColumnElement[bool]) -> Job:
+    def _get(self, job_id: UUID, where: sa.ColumnElement[bool], *, for_update: bool = False) -> Job:
         query = sa.select(jobs).where(jobs.c.id == job_id, where)
+        if for_update:
+            query = query.with_for_update()
         row = self._connection.execute(query).mappings().one_or_none()
         if row is None:
             raise NotFound("job", str(job_id))

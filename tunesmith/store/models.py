@@ -9,7 +9,13 @@ from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.files import Artifact
 from tunesmith.domain.models import TunedModel
 from tunesmith.store.rows import Row, plain
-from tunesmith.store.tables import base_model_names, base_models, organizations, tuned_models
+from tunesmith.store.tables import (
+    base_model_names,
+    base_models,
+    checkpoint_permissions,
+    organizations,
+    tuned_models,
+)
 
 _ENTRY = TypeAdapter(BaseModel)
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
@@ -35,6 +41,8 @@ class Models:
         self._connection.execute(sa.insert(base_model_names), names)
 
     def find_base(self, name_or_alias: str) -> BaseModel | None:
+        if "\0" in name_or_alias:  # which PostgreSQL cannot even be asked for
+            return None
         query = (
             sa.select(base_models.c.entry)
             .join(base_model_names, base_model_names.c.base_model == base_models.c.name)
@@ -84,6 +92,16 @@ class Models:
     def find_tuned_of_job(self, job_id: UUID) -> TunedModel | None:
         """What it has left at its end, whoever owns it."""
         query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
+    def find_permitted(self, short_id: str, organization_id: UUID) -> TunedModel | None:
+        """A tuned model of others that this organization may ask."""
+        permitted = sa.exists().where(
+            checkpoint_permissions.c.model_id == tuned_models.c.id,
+            checkpoint_permissions.c.organization_id == organization_id,
+        )
+        query = _WITH_SLUG.where(tuned_models.c.short_id == short_id, permitted)
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else _tuned(row)
 

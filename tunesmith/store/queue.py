@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from tunesmith.domain.assignments import Registration
+from tunesmith.domain.assignments import RENEW_SECONDS, Registration
 from tunesmith.domain.jobs import Task
 from tunesmith.store.tables import jobs, queue, workers
 
@@ -88,9 +88,16 @@ class Queue:
         return self._lease(queue.c.seq == seq)[0]
 
     def renew(self, job_id: UUID, attempt: int, expires_at: datetime) -> Lease | None:
-        """The lease with a later expiry; None where this attempt holds it no more."""
+        """The lease with a later expiry; None where this attempt holds it no more.
+
+        Little is gained by moving a young lease's expiry, and a commit that changes nothing is
+        cheap.
+        """
         where = self._held(job_id, attempt)
-        self._connection.execute(sa.update(queue).where(where).values(lease_expires_at=expires_at))
+        is_old = queue.c.lease_expires_at <= expires_at - timedelta(seconds=RENEW_SECONDS)
+        self._connection.execute(
+            sa.update(queue).where(where, is_old).values(lease_expires_at=expires_at)
+        )
         leases = self._lease(where)
         return leases[0] if leases else None
 

@@ -247,6 +247,20 @@ registered_adapters = sa.Table(
     sa.Index(None, "is_public", "name"),
 )
 
+checkpoint_permissions = sa.Table(
+    "checkpoint_permissions",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column(
+        "model_id", sa.Uuid, sa.ForeignKey("tuned_models.id", ondelete="CASCADE"), nullable=False
+    ),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id")),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("model_id", "project"),
+)
+
 workers = sa.Table(
     "workers",
     metadata,

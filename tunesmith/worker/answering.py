@@ -12,6 +12,8 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from tunesmith.domain.assignments import (
+    Asked,
+    EmbedRequest,
     Likely,
     SampleCancel,
     SampleOutput,
@@ -30,15 +32,15 @@ from tunesmith.engine.events import (
     TextDelta,
     ToolCalled,
 )
-from tunesmith.engine.messages import Sample
-from tunesmith.engine.spec import SampleSpec
+from tunesmith.engine.messages import Embed, Sample
+from tunesmith.engine.spec import EmbedSpec, SampleSpec
 from tunesmith.worker.client import PREFIX, Client
 from tunesmith.worker.placing import Hosts
 from tunesmith.worker.prepare import Workshop
 
 log = structlog.get_logger()
 
-_INCOMING: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
+_INCOMING: TypeAdapter[Asked] = TypeAdapter(Asked)
 _OUTPUTS = TypeAdapter(list[SampleOutput])
 _RECONNECT_SECONDS = 1.0
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -103,7 +105,7 @@ class Answering:
             hosts.cancel_all()  # who asked has been told of the lost connection
             sender.join()
 
-    def _begin(self, request: SampleRequest, hosts: Hosts) -> None:
+    def _begin(self, request: SampleRequest | EmbedRequest, hosts: Hosts) -> None:
         base = request.base_model
         try:
             host = hosts.place(base.name, lambda: self._workshop.model_folder(base))
@@ -117,7 +119,7 @@ class Answering:
             )
             self.tell(failed)
             return
-        host.answer(Sample(spec=_spec(request)))
+        host.answer(_command(request))
 
     def _send_outputs(self, socket: ClientConnection, is_open: threading.Event) -> None:
         """Everything that is there goes in one message."""
@@ -132,6 +134,20 @@ class Answering:
                 socket.send(_OUTPUTS.dump_json(outputs).decode())
             except (OSError, WebSocketException):
                 return
+
+
+def _command(request: SampleRequest | EmbedRequest) -> Sample | Embed:
+    if isinstance(request, SampleRequest):
+        return Sample(spec=_spec(request))
+    adapter_id = request.adapter.id if request.adapter else None
+    return Embed(
+        spec=EmbedSpec(
+            request_id=request.request_id,
+            adapter_id=adapter_id,
+            text=request.text,
+            token_ids=request.token_ids,
+        )
+    )
 
 
 def _spec(request: SampleRequest) -> SampleSpec:

@@ -76,7 +76,7 @@ class Attempts:
 
     def _validate(self, assignment: Assignment, reporter: Reporter) -> None:
         folder = self._workshop.attempt_folder(assignment)
-        verdict = check_data(*self._workshop.fetch_data(assignment, folder))
+        verdict = check_data(*self._workshop.fetch_data(assignment, folder), assignment.method)
         if isinstance(verdict, DatasetSummary):
             reporter.add(Validated(num_examples=verdict.num_examples))
         else:
@@ -99,9 +99,9 @@ class Attempts:
             self._follow(host, spec.run_id, told, reporter)
 
     def _place(self, assignment: Assignment, reporter: Reporter) -> Host | None:
-        """Wait for room; None where the worker is leaving or the job was stopped meanwhile."""
+        """Wait for room; None where the worker is leaving or the job is wanted no more."""
         base = assignment.base_model
-        while not (reporter.is_stale or self._is_leaving.is_set()):
+        while not (reporter.is_stale or self._should_let_go(reporter)):
             try:
                 return self._hosts.place(base.name, lambda: self._workshop.model_folder(base))
             except NoRoom:
@@ -116,8 +116,7 @@ class Attempts:
             if reporter.is_stale:
                 host.send(AbandonRun(run_id=run_id))
                 return
-            is_cut_off = reporter.offline_seconds > self._max_offline_seconds
-            if (self._is_leaving.is_set() or is_cut_off) and not has_asked_to_stop:
+            if self._should_let_go(reporter) and not has_asked_to_stop:
                 host.send(StopRun(run_id=run_id))
                 has_asked_to_stop = True
             try:
@@ -126,6 +125,11 @@ class Attempts:
                 continue
             if self._report(message, pace, reporter):
                 return
+
+    def _should_let_go(self, reporter: Reporter) -> bool:
+        """At a checkpoint: the worker is leaving or cut off, or the job is to be paused."""
+        is_cut_off = reporter.offline_seconds > self._max_offline_seconds
+        return self._is_leaving.is_set() or is_cut_off or reporter.is_pause_wanted
 
     def _report(
         self, message: RunEvent | RunFailed | HostLost, pace: "_Pace", reporter: Reporter
@@ -222,6 +226,10 @@ def _metrics(done: events.StepDone) -> Metrics:
         validation_token_accuracy=done.validation_token_accuracy,
         full_validation_loss=done.full_validation_loss,
         full_validation_token_accuracy=done.full_validation_token_accuracy,
+        chosen_reward=done.chosen_reward,
+        rejected_reward=done.rejected_reward,
+        reward_accuracy=done.reward_accuracy,
+        reward_margin=done.reward_margin,
     )
 
 

@@ -10,7 +10,7 @@ import httpx
 import structlog
 from pydantic import TypeAdapter
 
-from tunesmith.domain.assignments import Assignment, Registration, ReportBatch
+from tunesmith.domain.assignments import Assignment, Receipt, Registration, ReportBatch
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated, Unavailable
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.jobs import Task
@@ -21,6 +21,7 @@ PREFIX = "/fleet/v1"
 _ASSIGNMENT: TypeAdapter[Assignment | None] = TypeAdapter(Assignment | None)
 _REGISTRATION = TypeAdapter(Registration)
 _BATCH = TypeAdapter(ReportBatch)
+_RECEIPT = TypeAdapter(Receipt)
 _CHUNK_BYTES = 1024 * 1024
 Result = TypeVar("Result")
 
@@ -48,8 +49,9 @@ class Client:
         answer = self._post(f"/lease?task={task}", _REGISTRATION.dump_json(registration))
         return _ASSIGNMENT.validate_json(answer.content)
 
-    def report(self, job_id: UUID, attempt: int, batch: ReportBatch) -> None:
-        self._post(f"/jobs/{job_id}/attempts/{attempt}/reports", _BATCH.dump_json(batch))
+    def report(self, job_id: UUID, attempt: int, batch: ReportBatch) -> Receipt:
+        url = f"/jobs/{job_id}/attempts/{attempt}/reports"
+        return _RECEIPT.validate_json(self._post(url, _BATCH.dump_json(batch)).content)
 
     def publish(self, path: Path, blob: Blob) -> None:
         """Upload a file; `blob` is what it holds."""

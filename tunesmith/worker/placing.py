@@ -9,11 +9,19 @@ from pathlib import Path
 import structlog
 
 from tunesmith.domain.errors import TunesmithError, Unavailable
-from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, TextDelta
+from tunesmith.engine.events import (
+    Embedded,
+    SampleDone,
+    SampleEvent,
+    SampleFailed,
+    TextDelta,
+    ToolCalled,
+)
 from tunesmith.engine.messages import (
     AdapterFailed,
     CancelSample,
     Command,
+    Embed,
     HostFailed,
     HostReady,
     LoadAdapter,
@@ -114,11 +122,11 @@ class Host:
     def unfollow(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
 
-    def answer(self, sample: Sample) -> None:
-        spec = sample.spec
+    def answer(self, asked: Sample | Embed) -> None:
+        spec = asked.spec
         self._answering[spec.request_id] = spec.adapter_id or ""
         self.used_at = time.monotonic()
-        self.send(sample)
+        self.send(asked)
         if self._lost is not None:
             self._fail_answers(self._lost)
 
@@ -169,9 +177,9 @@ class Host:
             case RunEvent() | RunFailed():
                 if told.run_id in self._runs:
                     self._runs[told.run_id].put(told)
-            case TextDelta():
+            case TextDelta() | ToolCalled():
                 self._on_answer(told)
-            case SampleDone() | SampleFailed():
+            case Embedded() | SampleDone() | SampleFailed():
                 self._answering.pop(told.request_id, None)
                 self._on_answer(told)
             case HostReady() | HostFailed():

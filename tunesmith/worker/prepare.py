@@ -15,6 +15,7 @@ from tunesmith.domain.datasets import (
 )
 from tunesmith.domain.errors import InvalidTrainingData
 from tunesmith.domain.files import Artifact, Blob
+from tunesmith.domain.hyperparameters import AUTO, DEFAULT_BETA, LEARNING_RATE_SHARE, Method
 from tunesmith.domain.jobs import Failure
 from tunesmith.engine.spec import LoraSpec, TrainSpec
 from tunesmith.worker.client import Client
@@ -51,16 +52,20 @@ class Workshop:
         training_file, validation_file = self.fetch_data(assignment, folder)
         asked = assignment.hyperparameters
         multiplier = cast(float, asked.learning_rate_multiplier)
+        share = LEARNING_RATE_SHARE[assignment.method]
         return TrainSpec(
             run_id=f"{assignment.job_id}-a{assignment.attempt}",
             training_file=training_file,
             validation_file=validation_file,
             output_dir=folder / "output",
+            method=assignment.method.value,
+            beta=DEFAULT_BETA if asked.beta == AUTO else asked.beta,
+            initial_adapter=self._fetch_all(assignment.initial_adapter, folder / "initial"),
             resume_from=self._fetch_all(assignment.resume_from, folder / "resume"),
             lora=LoraSpec(rank=asked.lora_rank, alpha=asked.lora_alpha, dropout=asked.lora_dropout),
             num_epochs=cast(int, asked.num_epochs),
             batch_size=cast(int, asked.batch_size),
-            learning_rate=assignment.base_model.learning_rate * multiplier,
+            learning_rate=assignment.base_model.learning_rate * share * multiplier,
             seed=assignment.seed,
             max_length_tokens=assignment.base_model.context_tokens,
             checkpoint_every_seconds=checkpoint_seconds,
@@ -96,7 +101,9 @@ class Workshop:
         return folder
 
 
-def check_data(training_file: Path, validation_file: Path | None) -> DatasetSummary | Failure:
+def check_data(
+    training_file: Path, validation_file: Path | None, method: Method
+) -> DatasetSummary | Failure:
     """The whole of both files, without a tokenizer."""
     summary = None
     for path, which in ((validation_file, VALIDATION), (training_file, TRAINING)):
@@ -104,7 +111,7 @@ def check_data(training_file: Path, validation_file: Path | None) -> DatasetSumm
             continue
         try:
             with path.open("rb") as file:
-                summary = check_training_lines(read_lines(file))
+                summary = check_training_lines(read_lines(file), method)
             if which == TRAINING:
                 require_enough_examples(summary)
             elif summary.num_examples == 0:

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from tunesmith.domain.assignments import (
+    ASK_SECONDS,
     ENDINGS,
     RENEW_SECONDS,
     Assignment,
@@ -17,6 +18,7 @@ from tunesmith.domain.assignments import (
     Report,
     ReportBatch,
     TrainingFinished,
+    Wish,
 )
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unavailable
 from tunesmith.domain.files import Artifact, Blob
@@ -34,7 +36,7 @@ class Reporter:
     """One attempt's reports. A checkpoint's files are uploaded before it is reported.
 
     `is_stale` turns true when the server refuses the attempt: somebody else has the job now, or it
-    was stopped.
+    was stopped. `is_pause_wanted` is what the server last said.
     """
 
     def __init__(self, client: Client, assignment: Assignment) -> None:
@@ -45,9 +47,10 @@ class Reporter:
         self._sequence = 0
         self._checkpoint_step: int | None = None
         self._wake = threading.Event()
-        self._closing = threading.Event()
-        self._reached_at = time.monotonic()
-        self.is_stale = False
+        self._closing = threading.Event()  # nothing is added any more
+        self._over = threading.Event()  # and nothing is to be sent any more
+        self._reached_at = self._heard_at = time.monotonic()
+        self.is_stale = self.is_pause_wanted = False
         self._renewer = threading.Thread(target=self._renew, daemon=True, name="renew")
         self._sender = threading.Thread(target=self._send, daemon=True, name="report")
         self._renewer.start()
@@ -85,12 +88,14 @@ class Reporter:
             self._sender.join(timeout=0.2)
 
     def _send(self) -> None:
-        while not self.is_stale and not (self._closing.is_set() and not self._spool):
-            self._wake.wait(FLUSH_SECONDS)
-            self._wake.clear()
-            if self._spool:
-                self._flush()
-        self._closing.set()
+        try:
+            while not self.is_stale and not (self._closing.is_set() and not self._spool):
+                self._wake.wait(FLUSH_SECONDS)
+                self._wake.clear()
+                if self._spool:
+                    self._flush()
+        finally:
+            self._over.set()  # whatever happened: a lease is not to be held for nobody
 
     def _flush(self) -> None:
         # A batch whose answer was lost may be stored: another one under its number would be lost.
@@ -101,7 +106,7 @@ class Reporter:
                     self._publish(report, folder)
             reports = tuple(report for report, _ in batch)
             message = ReportBatch(sequence=self._sequence + 1, reports=reports)
-            self._client.report(self._job_id, self._attempt, message)
+            self._say(message)
         except Unavailable as error:
             log.warning("reports wait for the server", count=len(batch), reason=error.message)
             time.sleep(_RETRY_SECONDS)
@@ -111,7 +116,6 @@ class Reporter:
             return
         self._batch = []
         self._sequence += 1
-        self._reached_at = time.monotonic()
         for _, folder in batch:
             self._spool.popleft()
             if folder is not None:
@@ -123,14 +127,23 @@ class Reporter:
             self._client.publish(folder / artifact.name, artifact.blob)
             self._reached_at = time.monotonic()
 
+    def _say(self, batch: ReportBatch) -> None:
+        receipt = self._client.report(self._job_id, self._attempt, batch)
+        self.is_pause_wanted = receipt.wanted is Wish.PAUSE
+        self._reached_at = self._heard_at = time.monotonic()
+
     def _renew(self) -> None:
-        while not self._closing.wait(RENEW_SECONDS):
+        pause_seconds = ASK_SECONDS
+        while not self._over.wait(pause_seconds):
+            if time.monotonic() - self._heard_at < ASK_SECONDS:
+                continue
             try:
-                # Batch 0 was always stored already, so this renews and does no more.
-                self._client.report(self._job_id, self._attempt, ReportBatch(sequence=0))
-                self._reached_at = time.monotonic()
+                # Batch 0 was always stored already: this renews, hears what is wanted, and no more.
+                self._say(ReportBatch(sequence=0))
+                pause_seconds = ASK_SECONDS
             except Unavailable:
                 log.warning("lease not renewed", job=str(self._job_id))
+                pause_seconds = RENEW_SECONDS
             except TunesmithError as error:
                 self._give_up(error)
 
@@ -138,7 +151,7 @@ class Reporter:
         if not isinstance(error, StaleAttempt):
             log.error("report refused", job=str(self._job_id), reason=str(error))
         self.is_stale = True
-        self._closing.set()
+        self._over.set()
 
 
 def artifacts_of(folder: Path) -> tuple[Artifact, ...]:

@@ -21,14 +21,23 @@ def anyone(server: Server) -> Iterator[openai.OpenAI]:
         yield client
 
 
+STRICT = {"_strict_response_validation": True}  # copies of a client forget it
+
+
 @pytest.fixture
 def client(anyone: openai.OpenAI, caller: Caller) -> openai.OpenAI:
+    return anyone.with_options(api_key=caller.secret, _extra_kwargs=STRICT)
+
+
+@pytest.fixture
+def lax_client(anyone: openai.OpenAI, caller: Caller) -> openai.OpenAI:
+    """For what a strict client refuses from the original too."""
     return anyone.with_options(api_key=caller.secret)
 
 
 @pytest.fixture
 def stranger(anyone: openai.OpenAI, server: Server) -> openai.OpenAI:
-    return anyone.with_options(api_key=server.new_caller().secret)
+    return anyone.with_options(api_key=server.new_caller().secret, _extra_kwargs=STRICT)
 
 
 @pytest.fixture

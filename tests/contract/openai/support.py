@@ -39,16 +39,21 @@ def trained_job(client: openai.OpenAI, worker: Worker, **fields: Any) -> FineTun
 
 
 @contextmanager
-def refused(status: int, body: dict[str, Any] | None = None) -> Iterator[None]:
-    """The block's call is answered with this status and, where one is given, exactly this error."""
+def refused(status: int, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """The block's call is answered with this status and, where one is given, exactly this error.
+
+    What is yielded is the error, once the block has ended.
+    """
+    said: dict[str, Any] = {}
     with pytest.raises(openai.APIStatusError) as caught:
-        yield
+        yield said
     assert caught.value.status_code == status
     answer = caught.value.response.json()
     assert list(answer) == ["error"]
     assert list(answer["error"]) == ["message", "type", "param", "code"]
+    said.update(answer["error"])
     if body is not None:
-        assert answer["error"] == body
+        assert said == body
 
 
 def error(

@@ -28,6 +28,20 @@ from tunesmith.domain.errors import Unavailable
 HI: list[Any] = [{"role": "user", "content": "Hi."}]
 
 
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": 3,
+    "total_tokens": 10,
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 0,
+        "audio_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
+
+
 def frames_of(answer: httpx.Response) -> list[Any]:
     """What the `data:` lines of an event stream say."""
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -53,7 +67,9 @@ def test_an_answer_is_as_documented(http: httpx.Client, sampler: ScriptedSampler
                 "finish_reason": "stop",
             }
         ],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+        "usage": USAGE,
+        "service_tier": "default",
+        "system_fingerprint": answer["system_fingerprint"],
     }
 
 
@@ -140,6 +156,7 @@ def test_a_stream_is_as_documented(http: httpx.Client, sampler: ScriptedSampler)
     *chunks, last = frames_of(http.post("/chat/completions", json=body))
     assert last == "[DONE]"
     head = {key: chunks[0][key] for key in ("id", "object", "created", "model")}
+    assert {chunk["system_fingerprint"][:3] for chunk in chunks} == {"fp_"}
     assert (head["object"], head["model"]) == ("chat.completion.chunk", BASE)
     assert all(head.items() <= chunk.items() for chunk in chunks)
     deltas = [choice for chunk in chunks for choice in chunk["choices"]]
@@ -154,7 +171,7 @@ def test_a_stream_is_as_documented(http: httpx.Client, sampler: ScriptedSampler)
     ]
     assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * 4
     assert chunks[-1]["choices"] == []
-    assert chunks[-1]["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    assert chunks[-1]["usage"] == USAGE
 
 
 def test_the_client_reads_a_stream(client: openai.OpenAI, sampler: ScriptedSampler) -> None:
@@ -198,6 +215,8 @@ FAILURES: list[tuple[Any, int, dict[str, Any]]] = [
         error("The prompt has 600 tokens.", param="messages", code="context_length_exceeded"),
     ),
     (("bad_conversation", "No."), 400, error("No.", param="messages")),
+    (("bad_logit_bias", "No."), 400, error("No.", param="logit_bias")),
+    (("unsupported_model", "No."), 400, error("No.", param="model")),
     (
         ("unavailable", "No room."),
         503,
@@ -276,16 +295,7 @@ def test_the_first_failure_cancels_the_other_choices(
 
 UNAVAILABLE: dict[str, Any] = {
     "audio": {"voice": "x", "format": "wav"},
-    "function_call": {"name": "f"},
-    "functions": [{"name": "f"}],
-    "logit_bias": {"5": 1},
-    "logprobs": True,
     "modalities": ["text", "audio"],
-    "prediction": {"type": "content", "content": "x"},
-    "response_format": {"type": "json_object"},
-    "tool_choice": "required",
-    "tools": [{"type": "function", "function": {"name": "f"}}],
-    "top_logprobs": 3,
     "web_search_options": {},
 }
 
@@ -302,12 +312,14 @@ def test_what_is_not_available_yet_is_refused_by_name(
 def test_fields_that_ask_for_nothing_are_fine(
     client: openai.OpenAI, sampler: ScriptedSampler
 ) -> None:
-    neutral: dict[str, Any] = dict.fromkeys(UNAVAILABLE)
+    optional = ("function_call", "functions", "logprobs", "n", "seed", "stop", "tool_choice")
+    neutral: dict[str, Any] = dict.fromkeys((*UNAVAILABLE, *optional, "top_logprobs"))
     neutral |= {"tools": [], "tool_choice": "none", "logprobs": False, "logit_bias": {}}
     neutral |= {"response_format": {"type": "text"}, "modalities": ["text"], "temperature": None}
     ignored = {"user": "u", "store": True, "metadata": {"a": "b"}, "service_tier": "auto"}
     ignored |= {"reasoning_effort": "low", "verbosity": "low", "parallel_tool_calls": True}
     ignored |= {"prompt_cache_key": "k", "safety_identifier": "s"}
+    ignored |= {"prediction": {"type": "content", "content": "x"}}
     answer = client.chat.completions.create(model=BASE, messages=HI, extra_body=neutral | ignored)
     assert answer.choices[0].message.content == "Hello"
 
@@ -320,7 +332,7 @@ def test_fields_that_ask_for_nothing_are_fine(
         ({"temperature": "1"}, "temperature"),
         ({"top_p": -0.1}, "top_p"),
         ({"n": 0}, "n"),
-        ({"n": 9}, "n"),
+        ({"n": 129}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": 1.5}, "max_completion_tokens"),
         ({"frequency_penalty": 3}, "frequency_penalty"),

@@ -23,12 +23,19 @@ ROUTES = [
     ("GET", "/models"),
     ("POST", "/chat/completions"),
     ("POST", "/completions"),
+    ("POST", "/embeddings"),
+    ("POST", "/responses"),
+    ("GET", "/responses/resp_x"),
+    ("POST", "/responses/compact"),
 ]
-BODIES: dict[str, Any] = {
-    "/completions": {"model": BASE, "prompt": "x"},
-    "/uploads/upload_x/complete": {"part_ids": []},
-}
 ASKED = {"model": BASE, "messages": [{"role": "user", "content": "x"}]}
+BODIES: dict[str, Any] = {
+    "/uploads/upload_x/complete": {"part_ids": []},
+    "/completions": {"model": BASE, "prompt": "x"},
+    "/embeddings": {"model": BASE, "input": "x"},
+    "/responses": {"model": BASE, "input": "x"},
+}
+ASKING = ["/chat/completions", "/completions", "/embeddings", "/responses"]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -70,7 +77,7 @@ def test_the_client_knows_the_error(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/nothing"), ("POST", "/embeddings"), ("GET", "/")]
+    ("method", "path"), [("GET", "/nothing"), ("POST", "/moderations"), ("GET", "/")]
 )
 def test_an_unknown_route_is_named(http: httpx.Client, method: str, path: str) -> None:
     answer = http.request(method, path)
@@ -84,11 +91,16 @@ def test_a_method_that_a_route_does_not_take_is_named(http: httpx.Client) -> Non
     assert answer.status_code == 405
     message = "Not allowed to PUT on /v1/files."
     assert answer.json() == {"error": error(message, code="method_not_allowed")}
+    assert answer.headers["allow"] == "POST"  # FastAPI names the methods of the first route alone
 
 
-@pytest.mark.parametrize(
-    "path", ["/chat/completions", "/completions", "/fine_tuning/jobs", "/uploads"]
-)
+def test_an_id_with_a_line_break_is_unknown_like_any_other(http: httpx.Client) -> None:
+    answer = http.get("/files/a%0Ab")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": error("No such File object: a\nb", param="id")}
+
+
+@pytest.mark.parametrize("path", [*ASKING, "/fine_tuning/jobs", "/uploads"])
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"model": NaN}']
 )

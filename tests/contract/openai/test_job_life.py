@@ -1,5 +1,10 @@
 """What callers see of a job while it runs and when it has ended."""
 
+import base64
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
 import openai
 import pytest
 
@@ -7,7 +12,7 @@ from tests.contract.openai.support import create_job, error, refused, trained_jo
 from tests.contract.server import BASE, Caller
 from tests.contract.worker import Worker, metrics
 from tunesmith.dialects.openai import translate
-from tunesmith.domain.assignments import AttemptLost, StepReported, TrainingStarted
+from tunesmith.domain.assignments import AttemptLost, StepReported, TrainingStarted, Wish
 from tunesmith.domain.jobs import Failure
 
 
@@ -181,11 +186,11 @@ def test_checkpoints_end_with_the_final_model(client: openai.OpenAI, worker: Wor
         (
             Failure(
                 code="extra_key",
-                message='Line 1: The example contains an extra "weight".',
+                message='Line 1: Example 1 contains an extra "weight".',
                 param="training_file",
             ),
             "invalid_file_format",
-            'Line 1: The example contains an extra "weight".',
+            'Line 1: Example 1 contains an extra "weight".',
         ),
         (
             Failure(code="out_of_memory", message="Out of memory."),
@@ -207,3 +212,140 @@ def test_failures_have_the_codes_of_the_original(
     assert (event.level, event.message) == ("error", message)
     with refused(400, error("Job has already completed: its status is failed.")):
         client.fine_tuning.jobs.cancel(job.id)
+
+
+@pytest.fixture
+def lax(client: openai.OpenAI) -> Iterator[openai.OpenAI]:
+    """As the client is by default: its types do not know of `paused`, and it does not mind."""
+    with openai.OpenAI(base_url=client.base_url, api_key=client.api_key, max_retries=0) as lax:
+        yield lax
+
+
+def test_a_paused_job_has_a_snapshot_that_answers_and_goes_on_when_resumed(
+    client: openai.OpenAI, lax: openai.OpenAI, worker: Worker
+) -> None:
+    job = create_job(client, suffix="s")
+    job_id = translate.inner_id("job", job.id)
+    assignment = worker.start(job_id)
+    step = StepReported(metrics=metrics(1, is_evaluated=False), remaining_seconds=60)
+    worker.report(assignment, step)
+    # A status that the client's types know, until the snapshot is there.
+    assert client.fine_tuning.jobs.pause(job.id).status == "running"
+    worker.let_go(assignment, step=1)
+    paused = lax.fine_tuning.jobs.retrieve(job.id)
+    assert (paused.status, paused.estimated_finish, paused.finished_at) == ("paused", None, None)
+    (snapshot,) = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    name = snapshot.fine_tuned_model_checkpoint
+    assert name.endswith(":ckpt-step-1")
+    assert (snapshot.step_number, snapshot.metrics.train_loss) == (1, 1.0)
+    hello = client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+    assert hello.choices[0].message.content == "Hello"
+    assert client.fine_tuning.jobs.resume(job.id).status == "queued"
+    said = [event.message for event in client.fine_tuning.jobs.list_events(job.id, limit=2)]
+    assert said[:2] == [
+        "Fine-tuning job resumed; it waits for a worker to go on",
+        f"Fine-tuning job paused at step 1 with Snapshot ID: {name}",
+    ]
+    worker.finish(worker.lease(job_id))
+    final, earlier = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    done = client.fine_tuning.jobs.retrieve(job.id)
+    assert final.fine_tuned_model_checkpoint == done.fine_tuned_model
+    assert earlier == snapshot
+
+
+def test_a_job_that_waits_is_paused_at_once(
+    client: openai.OpenAI, lax: openai.OpenAI, worker: Worker
+) -> None:
+    job = create_job(client)
+    worker.validate(translate.inner_id("job", job.id))
+    assert lax.fine_tuning.jobs.pause(job.id).status == "paused"
+    assert client.fine_tuning.jobs.checkpoints.list(job.id).data == []
+    latest = client.fine_tuning.jobs.list_events(job.id, limit=1).data[0].message
+    assert latest == "Fine-tuning job paused before its first checkpoint"
+    assert client.fine_tuning.jobs.resume(job.id).status == "queued"
+    assert lax.fine_tuning.jobs.pause(job.id).status == "paused"
+    assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+
+
+def test_a_pause_is_taken_back_before_it_came_about(client: openai.OpenAI, worker: Worker) -> None:
+    job = create_job(client)
+    assignment = worker.start(translate.inner_id("job", job.id))
+    client.fine_tuning.jobs.pause(job.id)
+    assert worker.report(assignment).wanted is Wish.PAUSE
+    assert client.fine_tuning.jobs.resume(job.id).status == "running"
+    assert worker.report(assignment).wanted is None
+
+
+def test_what_cannot_be_paused_or_resumed_says_so(client: openai.OpenAI, worker: Worker) -> None:
+    job = create_job(client)
+    jobs = client.fine_tuning.jobs
+    with refused(400, error("Job cannot be paused: its status is validating_files.")):
+        jobs.pause(job.id)
+    with refused(400, error("Job cannot be resumed: its status is validating_files.")):
+        jobs.resume(job.id)
+    worker.train(translate.inner_id("job", job.id))
+    with refused(400, error("Job cannot be paused: its status is succeeded.")):
+        jobs.pause(job.id)
+    with refused(400, error("Job cannot be resumed: its status is succeeded.")):
+        jobs.resume(job.id)
+
+
+def test_a_cancelled_jobs_checkpoints_are_kept_and_answer(
+    client: openai.OpenAI, worker: Worker
+) -> None:
+    job = create_job(client)
+    assignment = worker.start(translate.inner_id("job", job.id))
+    worker.end_epoch(assignment, 1)
+    client.fine_tuning.jobs.cancel(job.id)
+    (kept,) = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    hello = client.chat.completions.create(
+        model=kept.fine_tuned_model_checkpoint, messages=[{"role": "user", "content": "Hi"}]
+    )
+    assert hello.choices[0].message.content == "Hello"
+
+
+def test_a_job_without_checkpoints_on_its_way_lists_its_final_model(
+    client: openai.OpenAI, worker: Worker
+) -> None:
+    job = create_job(client)
+    worker.finish(worker.start(translate.inner_id("job", job.id)))
+    (only,) = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    done = client.fine_tuning.jobs.retrieve(job.id)
+    assert only.fine_tuned_model_checkpoint == done.fine_tuned_model
+
+
+def test_dpos_figures_have_names_of_their_own_and_its_results_the_same_columns(
+    client: openai.OpenAI, worker: Worker
+) -> None:
+    job = create_job(client, method={"type": "dpo"})
+    assignment = worker.start(translate.inner_id("job", job.id))
+    figures = replace(
+        metrics(1, is_evaluated=False),
+        chosen_reward=0.5,
+        rejected_reward=-0.25,
+        reward_accuracy=0.75,
+        reward_margin=0.75,
+        grad_norm=math.inf,
+    )
+    worker.report(assignment, StepReported(metrics=figures))
+    event = client.fine_tuning.jobs.list_events(job.id, limit=1).data[0]
+    assert event.message == "Step 1/4: training loss=1.00"
+    assert event.data == {
+        "step": 1,
+        "total_steps": 4,
+        "train_loss": 1.0,
+        "train_mean_token_accuracy": 0.5,
+        "train_mean_chosen_reward": 0.5,
+        "train_mean_rejected_reward": -0.25,
+        "train_mean_reward_accuracy": 0.75,
+        "train_mean_reward_margin": 0.75,
+        "learning_rate": 1e-4,
+        "tokens": 100,
+        "seconds": 0.5,
+    }
+    worker.finish(assignment)
+    results = client.fine_tuning.jobs.retrieve(job.id).result_files[0]
+    table = base64.b64decode(client.files.content(results).content).decode()
+    assert table == (
+        "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,1.0,0.5,,\n"
+    )

@@ -1,14 +1,16 @@
 """Models: listed, retrieved, deleted, and the files of tuned ones."""
 
 import hashlib
+from dataclasses import replace
 
 import httpx
 import openai
 import pytest
 
-from tests.contract.openai.support import error, refused, trained_job
-from tests.contract.server import ALIAS, BASE
+from tests.contract.openai.support import error, refused, trained_job, upload
+from tests.contract.server import ALIAS, BASE, Server
 from tests.contract.worker import TOTAL_STEPS, WEIGHTS, Worker
+from tunesmith.dialects.openai import translate
 
 
 def not_found(name: str) -> dict[str, object]:
@@ -19,6 +21,7 @@ def not_found(name: str) -> dict[str, object]:
 def test_base_models_are_known_by_name_and_alias(client: openai.OpenAI) -> None:
     base = client.models.retrieve(BASE)
     assert (base.id, base.object, base.owned_by) == (BASE, "model", "system")
+    assert base.model_dump()["shutdown_date"] is None
     assert client.models.retrieve(ALIAS) == base
     assert client.models.list().data == [base]
 
@@ -51,8 +54,35 @@ def test_a_base_model_cannot_be_deleted(client: openai.OpenAI) -> None:
         client.models.delete(BASE)
 
 
+def test_a_tuned_model_whose_base_is_gone_is_there_and_does_not_answer(
+    client: openai.OpenAI, server: Server, worker: Worker
+) -> None:
+    with server.database.write() as store:
+        base = store.models.find_base(BASE)
+        assert base is not None
+        store.models.put_base(replace(base, name="going", aliases=()))
+    job = client.fine_tuning.jobs.create(model="going", training_file=upload(client).id)
+    worker.train(translate.inner_id("job", job.id))
+    with server.database.write() as store:
+        store.models.delete_base("going")
+    name = client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model or ""
+    assert client.models.retrieve(name).id == name
+    message = "The base model `going` of this fine-tuned model is not offered any more."
+    body = error(message, param="model", code="model_not_found")
+    with refused(404, body):
+        client.chat.completions.create(model=name, messages=[{"role": "user", "content": "x"}])
+    with refused(404, body):
+        client.completions.create(model=name, prompt="x")
+    with refused(404, body):
+        client.responses.create(model=name, input="x")
+    with refused(404, body):
+        client.embeddings.create(model=name, input="x")
+    assert client.models.delete(name).deleted
+
+
 @pytest.mark.parametrize(
-    "name", ["gpt-9", "ft:gpt-9:acme::00000000", "ft:x", "a b", "x/y/z", "ft:::::ckpt-step-1"]
+    "name",
+    ["gpt-9", "ft:gpt-9:acme::00000000", "ft:x", "a b", "x/y/z", "ft:::::ckpt-step-1", "a\0b"],
 )
 def test_an_unknown_model_is_named(client: openai.OpenAI, name: str) -> None:
     with refused(404, not_found(name)):

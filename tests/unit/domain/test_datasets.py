@@ -7,6 +7,7 @@ from tests.factories import conversation, json_lines
 from tunesmith.domain import datasets
 from tunesmith.domain.datasets import check_training_lines, require_enough_examples
 from tunesmith.domain.errors import InvalidTrainingData
+from tunesmith.domain.hyperparameters import Method
 
 GOOD = conversation()
 PAIR = {"prompt": "2+2=", "completion": "4"}
@@ -81,6 +82,7 @@ def test_a_file_is_of_one_kind() -> None:
 def test_a_key_that_nobody_would_read_is_refused_by_name(row: dict[str, Any]) -> None:
     refused = refusal(json_lines(row))
     assert refused.code == datasets.EXTRA_KEY
+    assert refused.line == 1
     assert '"label"' in refused.message
 
 
@@ -109,6 +111,8 @@ def test_tools_may_stand_beside_the_messages() -> None:
         pytest.param([{"role": "user", "content": "Hi"}], id="nobody to learn from"),
         pytest.param([{"role": "assistant", "content": "a", "weight": 0.5}], id="half a weight"),
         pytest.param([{"role": "assistant", "content": "a", "weight": []}], id="a list as weight"),
+        pytest.param([{"role": "assistant", "content": "a", "weight": True}], id="true as weight"),
+        pytest.param([{"role": "assistant", "content": "a", "weight": 0}], id="all of weight zero"),
         pytest.param(
             [{"role": "assistant", "content": None, "tool_calls": [{}], "weight": 7}],
             id="a weight of seven on a tool call",
@@ -127,15 +131,10 @@ def test_a_defective_conversation_is_refused_with_its_line(messages: Any) -> Non
     assert (refused.line, refused.code) == (2, datasets.BAD_EXAMPLE)
 
 
-@pytest.mark.parametrize("weight", [0, 1, None])
-def test_an_answer_may_have_a_weight(weight: int | None) -> None:
-    row = {"messages": [{"role": "assistant", "content": "a", "weight": weight}]}
-    assert check_training_lines(json_lines(row)).num_examples == 1
-
-
-@pytest.mark.parametrize("key", ["tool_calls", "function_call"])
-def test_an_answer_that_only_calls_tools_needs_no_content(key: str) -> None:
-    row = {"messages": [{"role": "assistant", "content": None, key: [{"id": "1"}]}]}
+@pytest.mark.parametrize("weight", [0, 1, 0.0, 1.0, None])
+def test_an_answer_may_have_a_weight(weight: float | None) -> None:
+    answers = [{"role": "assistant", "content": "a", "weight": w} for w in (weight, 1)]
+    row = {"messages": answers}
     assert check_training_lines(json_lines(row)).num_examples == 1
 
 
@@ -181,3 +180,96 @@ def test_too_few_examples_are_refused_with_their_number(num_examples: int) -> No
 
 def test_ten_examples_are_enough() -> None:
     require_enough_examples(check_training_lines(json_lines(*[GOOD] * 10)))
+
+
+def preference(**changes: Any) -> dict[str, Any]:
+    row = {
+        "input": {"messages": [{"role": "user", "content": "Hi"}]},
+        "preferred_output": [{"role": "assistant", "content": "Good day."}],
+        "non_preferred_output": [{"role": "assistant", "content": "What?"}],
+    }
+    return {**row, **changes}
+
+
+def preference_refusal(row: dict[str, Any]) -> InvalidTrainingData:
+    with pytest.raises(InvalidTrainingData) as refused:
+        check_training_lines(json_lines(preference(), row), Method.DPO)
+    assert refused.value.line == 2
+    return refused.value
+
+
+def test_preferences_are_counted_in_both_spellings() -> None:
+    row = preference()
+    older = {
+        "input": row["input"],
+        "preferred_completion": row["preferred_output"],
+        "non_preferred_completion": row["non_preferred_output"],
+    }
+    assert check_training_lines(json_lines(row, older), Method.DPO).num_examples == 2
+
+
+def test_a_preference_may_be_about_tool_calls() -> None:
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    row = preference(
+        input={**preference()["input"], "tools": tools, "parallel_tool_calls": False},
+        preferred_output=[{"role": "assistant", "content": None, "tool_calls": [call]}],
+    )
+    assert check_training_lines(json_lines(row), Method.DPO).num_examples == 1
+
+
+@pytest.mark.parametrize("key", ["input", "preferred_output", "non_preferred_output"])
+def test_a_preference_says_what_it_lacks(key: str) -> None:
+    row = preference()
+    del row[key]
+    refused = preference_refusal(row)
+    assert refused.code == datasets.UNKNOWN_FORMAT
+    assert f"Example 2 is missing key '{key}'" in refused.message
+
+
+def test_preferences_cannot_be_learned_from_conversations() -> None:
+    with pytest.raises(InvalidTrainingData, match="Example 1 is missing key 'input'") as refused:
+        check_training_lines(json_lines(GOOD), Method.DPO)
+    assert refused.value.line == 1
+
+
+def test_examples_cannot_be_learned_from_preferences() -> None:
+    refused = refusal(json_lines(preference()))
+    assert (refused.line, refused.code) == (1, datasets.UNKNOWN_FORMAT)
+    assert "chat messages" in refused.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"input": "Hi"}, id="an input that is text"),
+        pytest.param({"input": {}}, id="an input without messages"),
+        pytest.param({"input": {"messages": []}}, id="no messages"),
+        pytest.param({"preferred_output": []}, id="no answer"),
+        pytest.param({"preferred_output": "Hi"}, id="an answer that is text"),
+        pytest.param(
+            {"preferred_output": [{"role": "user", "content": "a"}]}, id="an answer by the user"
+        ),
+        pytest.param(
+            {"non_preferred_output": [{"role": "assistant", "content": "a"}] * 2}, id="two answers"
+        ),
+        pytest.param(
+            {"preferred_output": [{"role": "assistant", "content": "a", "weight": 1}]},
+            id="a weight",
+        ),
+    ],
+)
+def test_a_defective_preference_is_refused_with_its_line(changes: dict[str, Any]) -> None:
+    assert preference_refusal(preference(**changes)).code == datasets.BAD_EXAMPLE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": 1},
+        {"preferred_completion": [{"role": "assistant", "content": "a"}]},
+        {"input": {**preference()["input"], "functions": []}},
+    ],
+)
+def test_a_preference_has_no_keys_that_nobody_would_read(changes: dict[str, Any]) -> None:
+    assert preference_refusal(preference(**changes)).code == datasets.EXTRA_KEY

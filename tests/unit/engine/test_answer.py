@@ -8,10 +8,11 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from tests.tiny_models import make_tokenizer
-from tunesmith.engine.answer import Answer, TextStream
+from tunesmith.engine.answer import Answer
 from tunesmith.engine.events import TextDelta
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.spec import SampleSpec
+from tunesmith.engine.text_stream import TextStream
 
 
 def pieces(text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], TextStream]:

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
+from tests.chat_templates import LLAMA, MISTRAL, QWEN
 from tests.tiny_models import make_tokenizer
 from tunesmith.engine import chat
-from tunesmith.engine.chat import Example
 from tunesmith.engine.errors import BadConversation
+from tunesmith.engine.examples import Example
 
 # As Qwen3's: a last answer gets an empty thinking block, which earlier ones lose.
 THINKING_TEMPLATE = (
@@ -133,7 +134,9 @@ def test_tool_calls_and_tools_go_through_the_template() -> None:
     tokenizer = tokenizer_with(
         "{% if tools %}<|system|>{{ tools | tojson }}<|end|>{% endif %}"
         "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
-        "{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}<|end|>"
+        "{% for c in m.tool_calls or [] %}"
+        '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}'
+        "{% endfor %}<|end|>"
         "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
     call = {
@@ -149,14 +152,11 @@ def test_tool_calls_and_tools_go_through_the_template() -> None:
     ]
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     example = chat.encode_conversation(tokenizer, messages, tools)
-    assert learned(tokenizer, example) == ['{"city": "Ulm"}<|end|>', "It rains.<|end|>"]
+    assert learned(tokenizer, example) == [
+        '{"name": "f", "arguments": {"city": "Ulm"}}<|end|>',
+        "It rains.<|end|>",
+    ]
     assert json.dumps(tools)[:20] in tokenizer.decode(example.token_ids)
-
-
-def test_legacy_function_calls_are_refused_by_name() -> None:
-    messages = [*conversation("hi"), {"role": "assistant", "function_call": {"name": "f"}}]
-    with pytest.raises(BadConversation, match="function_call"):
-        chat.encode_conversation(tokenizer_with(), messages)
 
 
 def test_a_developer_speaks_as_system_where_the_template_knows_no_developers() -> None:
@@ -194,3 +194,108 @@ def test_plain_text_begins_with_the_beginning_token_where_the_model_has_one() ->
 
     assert chat.encode_text(WithBeginning(), "a") == [7, 117]
     assert len(chat.encode_text(tokenizer_with(), "")) == 0
+
+
+LOOK = {"id": "123456789", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+CALLS = [
+    {"role": "user", "content": "weather?"},
+    {"role": "assistant", "content": None, "tool_calls": [LOOK]},
+    {"role": "tool", "tool_call_id": "123456789", "content": "rain"},
+    {"role": "assistant", "content": "It rains."},
+]
+LEGACY_CALLS = [
+    {"role": "user", "content": "weather?"},
+    {"role": "assistant", "content": None, "function_call": LOOK["function"]},
+    {"role": "function", "name": "look", "content": "rain"},
+    {"role": "assistant", "content": "It rains."},
+]
+
+
+@pytest.mark.parametrize("messages", [CALLS, LEGACY_CALLS], ids=["tools", "functions"])
+@pytest.mark.parametrize(
+    ("template", "call", "answer"),
+    [
+        pytest.param(
+            QWEN,
+            '<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|end|>',
+            "<think>\n\n</think>\n\nIt rains.<|end|>",
+            id="qwen",
+        ),
+        pytest.param(
+            LLAMA, '{"name": "look", "parameters": {}}<|end|>', "It rains.<|end|>", id="llama"
+        ),
+        pytest.param(
+            MISTRAL,
+            '[TOOL_CALLS][{"name": "look", "arguments": {}, "id": "#"}]<|end|>',
+            " It rains.<|end|>",
+            id="mistral",
+        ),
+    ],
+)
+def test_calls_are_learned_as_the_template_writes_them(
+    template: str, call: str, answer: str, messages: list[dict[str, Any]]
+) -> None:
+    tokenizer = tokenizer_with(template)
+    learned_texts = learned(tokenizer, chat.encode_conversation(tokenizer, messages))
+    call_id = "123456789" if messages is CALLS else "call00001"
+    assert learned_texts == [call.replace("#", call_id), answer]
+
+
+def test_a_call_that_is_rendered_otherwise_once_others_follow_is_learned_whole() -> None:
+    tokenizer = tokenizer_with(QWEN)
+    two = {"role": "assistant", "content": "Hm", "tool_calls": [LOOK, LOOK]}
+    example = chat.encode_conversation(tokenizer, [CALLS[0], two, *CALLS[2:]])
+    call = '\n<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'
+    assert learned(tokenizer, example)[0] == f"Hm{call}{call}<|end|>"
+
+
+def test_an_empty_list_of_calls_is_none() -> None:
+    tokenizer = tokenizer_with()
+    messages = [*conversation("hi"), {"role": "assistant", "content": "yes", "tool_calls": []}]
+    assert learned(tokenizer, chat.encode_conversation(tokenizer, messages)) == ["yes<|end|>"]
+
+
+def test_a_call_of_weight_zero_is_read_but_not_learned() -> None:
+    tokenizer = tokenizer_with(QWEN)
+    messages = [CALLS[0], {**CALLS[1], "weight": 0}, *CALLS[2:]]
+    example = chat.encode_conversation(tokenizer, messages)
+    assert len(learned(tokenizer, example)) == 1
+    assert "<tool_call>" in tokenizer.decode(example.token_ids)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": None, "refusal": "I must not say."},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "I must not say."}]},
+    ],
+)
+def test_a_refusal_is_learned_as_text(message: dict[str, Any]) -> None:
+    tokenizer = tokenizer_with()
+    example = chat.encode_conversation(tokenizer, [*conversation("hi"), message])
+    assert learned(tokenizer, example) == ["I must not say.<|end|>"]
+
+
+@pytest.mark.parametrize("weight", [1, 1.0, None])
+def test_a_weight_of_one_is_as_good_as_none(weight: float | None) -> None:
+    tokenizer = tokenizer_with()
+    messages = conversation("hi", "yes")
+    messages[1]["weight"] = weight
+    assert learned(tokenizer, chat.encode_conversation(tokenizer, messages)) == ["yes<|end|>"]
+
+
+@pytest.mark.parametrize(
+    "call", [{}, {"function": "look"}, {"function": {"name": 1, "arguments": ""}}]
+)
+def test_a_call_that_is_none_is_refused(call: dict[str, Any]) -> None:
+    messages = [*conversation("hi"), {"role": "assistant", "tool_calls": [call]}]
+    with pytest.raises(BadConversation, match="tool call needs"):
+        chat.encode_conversation(tokenizer_with(QWEN), messages)
+
+
+def test_a_conversation_may_begin_with_the_assistant() -> None:
+    for template in (QWEN, LLAMA):
+        tokenizer = tokenizer_with(template)
+        messages = [{"role": "assistant", "content": "Hello!"}, *conversation("hi", "yes")]
+        example = chat.encode_conversation(tokenizer, messages)
+        assert learned(tokenizer, example)[0] == "Hello!<|end|>"

@@ -1,13 +1,16 @@
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.chat_templates import QWEN
 from tests.generators import returned
 from tests.tiny_models import make_tokenizer, write_jsonl
 from tunesmith.engine import data
 from tunesmith.engine.data import BatchOrder
 from tunesmith.engine.errors import BadExample
+from tunesmith.engine.examples import Example
 
 GOOD = {"prompt": "the sea is", "completion": " blue"}
 
@@ -48,9 +51,9 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
     rows = [GOOD, {"prompt": "a", "completion": " blue" * 20}]
     dataset = returned(data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12))
-    assert [len(example.token_ids) for example in dataset.examples][1] == 12
+    assert [len(example.token_ids) for example in dataset.rows][1] == 12
     assert dataset.num_truncated == 1
-    assert dataset.num_tokens == sum(len(example.token_ids) for example in dataset.examples)
+    assert dataset.num_tokens == sum(len(example.token_ids) for example in dataset.rows)
 
 
 def test_a_row_whose_learned_tokens_are_all_cut_is_refused(tmp_path: Path) -> None:
@@ -75,3 +78,82 @@ def test_each_epoch_meets_every_example_once_in_an_order_of_its_own() -> None:
     assert first != second
     assert batches == [order.batch(step) for step in range(1, 7)]
     assert [order.epoch_ended_by(step) for step in range(1, 7)] == [None, None, 1, None, None, 2]
+
+
+PREFERENCE = {
+    "input": {
+        "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "yes?"},
+            {"role": "user", "content": "the sea?"},
+        ]
+    },
+    "preferred_output": [{"role": "assistant", "content": "blue and deep"}],
+    "non_preferred_output": [{"role": "assistant", "content": "no idea"}],
+}
+
+
+def read_pairs(tmp_path: Path, *rows: Any, limit: int = 100) -> data.Dataset:
+    path = write_jsonl(tmp_path / "rows.jsonl", list(rows))
+    return returned(data.read(path, make_tokenizer(), limit, method="dpo"))
+
+
+def test_of_a_preference_the_two_answers_are_learned_from(tmp_path: Path) -> None:
+    dataset = read_pairs(tmp_path, PREFERENCE)
+    [pair] = dataset.rows
+    tokenizer = make_tokenizer()
+    texts = []
+    for example in pair.examples:
+        first = example.loss_mask.index(True)
+        assert all(example.loss_mask[first:-1])
+        assert "yes?" in tokenizer.decode(example.token_ids[:first])
+        texts.append(tokenizer.decode(example.token_ids[first:]).strip())
+    assert texts == ["blue and deep<|end|>", "no idea<|end|>"]
+    assert dataset.num_tokens == sum(len(example.token_ids) for example in pair.examples)
+
+
+def test_both_spellings_of_a_preference_are_the_same(tmp_path: Path) -> None:
+    older = {
+        "input": PREFERENCE["input"],
+        "preferred_completion": PREFERENCE["preferred_output"],
+        "non_preferred_completion": PREFERENCE["non_preferred_output"],
+    }
+    first, second = read_pairs(tmp_path, PREFERENCE, older).rows
+    assert first.examples == second.examples
+
+
+def test_a_pair_of_which_one_answer_is_cut_counts_once(tmp_path: Path) -> None:
+    long = {**PREFERENCE, "preferred_output": [{"role": "assistant", "content": "blue " * 50}]}
+    dataset = read_pairs(tmp_path, PREFERENCE, long, limit=60)
+    assert dataset.num_truncated == 1
+    assert len(dataset.rows[1].examples[0].token_ids) == 60
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (GOOD, "needs `input`"),
+        ({**PREFERENCE, "preferred_output": []}, "one assistant message"),
+        ({"input": PREFERENCE["input"]}, "`preferred_output` must be a list"),
+    ],
+)
+def test_a_bad_preference_is_named(row: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadExample, match=message) as raised:
+        read_pairs(tmp_path, PREFERENCE, row)
+    assert raised.value.line == 2
+
+
+def test_functions_are_tools_under_their_old_name(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = QWEN
+    look = {"name": "look", "parameters": {"type": "object"}}
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
+    rows = [
+        {"messages": messages, "functions": [look]},
+        {"messages": messages, "tools": [{"type": "function", "function": look}]},
+    ]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    first, second = returned(data.read(path, tokenizer, 500)).rows
+    assert first == second
+    assert isinstance(first, Example)
+    assert '"name": "look"' in tokenizer.decode(first.token_ids)

@@ -63,7 +63,7 @@ def run_until(task: Coroutine[Any, Any, None], condition: Any) -> None:
 
 def status_of(database: Database, job: Job) -> JobStatus:
     with database.read() as store:
-        return store.jobs.get_for_worker(job.id).status
+        return store.jobs.get(job.id, job.organization_id).status
 
 
 def test_a_worker_that_falls_silent_loses_its_job(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.factories import base_model, sample_request
-from tunesmith.domain.assignments import SampleCancel, SampleOutput, SamplePart, SampleRequest
+from tests.factories import base_model, embed_request, sample_request
+from tunesmith.domain.assignments import Asked, SampleCancel, SampleOutput, SamplePart
 from tunesmith.domain.errors import Unavailable
 from tunesmith.fleet import hub as hub_module
 from tunesmith.fleet.hub import Connection, Hub
@@ -27,7 +27,7 @@ async def collect(outputs: AsyncIterator[SampleOutput]) -> list[SampleOutput]:
     return [output async for output in outputs]
 
 
-async def taken(connection: Connection) -> SampleRequest | SampleCancel:
+async def taken(connection: Connection) -> Asked:
     return await asyncio.wait_for(connection.outgoing.get(), timeout=5)
 
 
@@ -168,5 +168,61 @@ def test_a_worker_that_has_too_much_to_do_is_given_no_more(
             await collect(hub.sample(sample_request("two")))
         box.deliver(done())
         await asking
+
+    run(scene())
+
+
+def test_calls_of_tools_do_not_end_an_answer() -> None:
+    async def scene() -> None:
+        hub = Hub()
+        box = hub.connect("box")
+        asking = asyncio.create_task(collect(hub.sample(sample_request())))
+        await taken(box)
+        call = SampleOutput(request_id="one", part=SamplePart.TOOL_CALL)
+        for output in (call, call, done()):
+            box.deliver(output)
+        assert await asking == [call, call, done()]
+
+    run(scene())
+
+
+def test_an_embedding_is_asked_for_and_comes_back() -> None:
+    async def scene() -> None:
+        hub = Hub()
+        box = hub.connect("box")
+        asking = asyncio.create_task(hub.embed(embed_request()))
+        assert await taken(box) == embed_request()
+        told = SampleOutput(request_id="one", part=SamplePart.EMBEDDING, embedding=(0.6, 0.8))
+        box.deliver(told)
+        assert await asking == told
+        assert not box.waiting
+        assert box.outgoing.empty()
+
+    run(scene())
+
+
+def test_who_waits_for_an_embedding_no_more_has_it_cancelled() -> None:
+    async def scene() -> None:
+        hub = Hub()
+        box = hub.connect("box")
+        asking = asyncio.create_task(hub.embed(embed_request()))
+        await taken(box)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert await taken(box) == SampleCancel(request_id="one")
+
+    run(scene())
+
+
+def test_an_embedding_whose_worker_goes_is_unavailable() -> None:
+    async def scene() -> None:
+        hub = Hub()
+        box = hub.connect("box")
+        asking = asyncio.create_task(hub.embed(embed_request()))
+        await taken(box)
+        hub.disconnect(box)
+        with pytest.raises(Unavailable):
+            await asking
 
     run(scene())

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
-from tests.factories import key, organization, sample_request
+from tests.factories import embed_request, key, organization, sample_request
 from tunesmith.domain.accounts import Scope
-from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
+from tunesmith.domain.assignments import Asked, SampleOutput, SamplePart, SampleRequest
 from tunesmith.fleet import routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation
@@ -93,3 +94,26 @@ def test_a_request_that_cannot_be_written_down_fails_alone(client: TestClient, h
         assert socket.receive_json()["request_id"] == "two"
         socket.send_json([{"request_id": "two", "part": "done", "finish_reason": "stop"}])
         assert len(asking.join()) == 1
+
+
+def test_an_embedding_goes_out_as_asked_and_comes_in(client: TestClient, hub: Hub) -> None:
+    asked = embed_request(text=None, token_ids=[1, 2])
+    told: list[SampleOutput] = []
+    portal: Any = client.portal
+
+    async def embed() -> None:
+        told.append(await hub.embed(asked))
+
+    with connected(client) as socket:
+        asking = threading.Thread(target=portal.call, args=(embed,))
+        asking.start()
+        assert TypeAdapter(Asked).validate_json(socket.receive_text()) == asked
+        answer = SampleOutput(request_id="one", part=SamplePart.EMBEDDING, embedding=(0.5, -0.5))
+        socket.send_text(TypeAdapter(list[SampleOutput]).dump_json([answer]).decode())
+        asking.join(timeout=10)
+    assert told == [answer]
+
+
+@pytest.mark.parametrize("asked", [embed_request(), sample_request(logit_bias={3: 1.0})])
+def test_what_is_asked_arrives_as_what_it_is(asked: Asked) -> None:
+    assert TypeAdapter(Asked).validate_json(TypeAdapter(Asked).dump_json(asked)) == asked

@@ -4,15 +4,18 @@ from uuid import uuid4
 
 import pytest
 
-from tests.factories import base_model, context, file
+from tests.factories import NOW, Clock, artifact, base_model, context, file, job, registration
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import InvalidRequest, NotFound, WrongState
 from tunesmith.domain.events import EventKind
 from tunesmith.domain.files import FilePurpose
+from tunesmith.domain.hyperparameters import Method
 from tunesmith.domain.jobs import JobStatus, NewJob
+from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
-from tunesmith.services import files, jobs
+from tunesmith.services import files, jobs, scheduling
 from tunesmith.services.context import Context, House
+from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
 
 EVERYTHING = PageRequest(limit=100, ascending=True)
@@ -63,6 +66,68 @@ def test_what_is_beyond_a_limit_is_refused_by_name(
     with pytest.raises(InvalidRequest) as refused:
         jobs.create(ctx, replace(new, **change))
     assert refused.value.param == param
+
+
+def test_what_is_asked_for_again_by_the_same_key_is_made_once(
+    ctx: Context, new: NewJob, owner: Organization, clock: Clock
+) -> None:
+    first = jobs.create(ctx, new)
+    assert jobs.create_once(ctx, new) == first
+    other_key = context(ctx.store, ctx.house, owner)
+    assert jobs.create_once(other_key, new) != first
+    assert jobs.create_once(ctx, replace(new, suffix="other")) != first
+    clock.advance(jobs.REPEATED_WITHIN_SECONDS + 1)
+    assert jobs.create_once(ctx, new) != first
+
+
+def test_a_job_that_goes_on_from_a_tuned_model_keeps_that_models_bytes(
+    ctx: Context, new: NewJob, blobs: Blobs
+) -> None:
+    parent = tuned_model(ctx, blobs)
+    job = jobs.create(ctx, replace(new, initial_model=parent))
+    assert job.initial_model == parent
+    ctx.store.models.delete_tuned(parent.id)
+    assert parent.artifacts[0].blob.sha256 in ctx.store.files.blobs_in_use()
+
+
+def test_a_strangers_tuned_model_is_no_model_to_go_on_from(
+    ctx: Context, new: NewJob, blobs: Blobs
+) -> None:
+    theirs = replace(tuned_model(ctx, blobs), organization_id=uuid4())
+    with pytest.raises(InvalidRequest) as refused:
+        jobs.create(ctx, replace(new, initial_model=theirs))
+    assert refused.value.code == "model_not_available"
+
+
+def test_a_worker_is_given_the_method_and_the_adapter_to_go_on_from(
+    ctx: Context, new: NewJob, blobs: Blobs
+) -> None:
+    parent = tuned_model(ctx, blobs)
+    jobs.create(ctx, replace(new, initial_model=parent, method=Method.DPO))
+    box = registration()
+    scheduling.register(ctx.store, box, NOW)
+    assignment = scheduling.lease(ctx.store, box, NOW)
+    assert assignment is not None
+    assert (assignment.method, assignment.initial_adapter) == (Method.DPO, parent.artifacts)
+
+
+def tuned_model(ctx: Context, blobs: Blobs) -> TunedModel:
+    earlier = job(ctx.organization)
+    ctx.store.jobs.add(earlier)
+    made = TunedModel(
+        id=uuid4(),
+        short_id="abcd1234",
+        organization_id=ctx.owner,
+        organization_slug=ctx.organization.slug,
+        job_id=earlier.id,
+        base_model="base",
+        suffix=None,
+        step=None,
+        artifacts=(artifact(blobs),),
+        created_at=ctx.now(),
+    )
+    ctx.store.models.add_tuned(made)
+    return made
 
 
 def test_a_job_without_a_seed_gets_one_that_can_be_used_again(ctx: Context, new: NewJob) -> None:

@@ -14,11 +14,20 @@ from tests.factories import base_model, context, job
 from tunesmith.domain.accounts import Organization, Scope
 from tunesmith.domain.errors import NotFound, PermissionDenied
 from tunesmith.domain.files import Blob, File, FilePurpose
-from tunesmith.domain.jobs import NewJob
+from tunesmith.domain.jobs import JobFilter, NewJob
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
 from tunesmith.domain.uploads import Completion, NewUpload, Upload
-from tunesmith.services import accounts, files, inference, jobs, models, uploads
+from tunesmith.services import (
+    accounts,
+    files,
+    inference,
+    jobs,
+    models,
+    pausing,
+    permissions,
+    uploads,
+)
 from tunesmith.services.context import Context, House
 from tunesmith.services.inference import Sampling
 from tunesmith.services.uploads import Assembly
@@ -89,18 +98,28 @@ NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
         Scope.INFERENCE,
         lambda ctx: inference.text_requests(ctx, base_model(), ["a"], Sampling(), 1),
     ),
+    inference.embed_requests: (
+        Scope.INFERENCE,
+        lambda ctx: inference.embed_requests(ctx, base_model(), ["a"]),
+    ),
     jobs.create: (
         Scope.JOBS_WRITE,
         lambda ctx: jobs.create(ctx, NewJob(base_model="base", training_file_id=SOME_ID)),
     ),
+    jobs.create_once: (
+        Scope.JOBS_WRITE,
+        lambda ctx: jobs.create_once(ctx, NewJob(base_model="base", training_file_id=SOME_ID)),
+    ),
     jobs.get: (Scope.JOBS_READ, lambda ctx: jobs.get(ctx, SOME_ID)),
-    jobs.list_: (Scope.JOBS_READ, lambda ctx: jobs.list_(ctx, PAGE, {})),
+    jobs.list_: (Scope.JOBS_READ, lambda ctx: jobs.list_(ctx, PAGE, JobFilter())),
     jobs.stop: (Scope.JOBS_WRITE, lambda ctx: jobs.stop(ctx, SOME_ID)),
     jobs.list_events: (Scope.JOBS_READ, lambda ctx: jobs.list_events(ctx, SOME_ID, PAGE)),
     jobs.list_checkpoints: (
         Scope.JOBS_READ,
         lambda ctx: jobs.list_checkpoints(ctx, SOME_ID, PAGE),
     ),
+    pausing.pause: (Scope.JOBS_WRITE, lambda ctx: pausing.pause(ctx, SOME_ID)),
+    pausing.resume: (Scope.JOBS_WRITE, lambda ctx: pausing.resume(ctx, SOME_ID)),
     models.add_base: (Scope.ADMIN, lambda ctx: models.add_base(ctx, base_model("new"))),
     models.delete_base: (Scope.ADMIN, lambda ctx: models.delete_base(ctx, "nothing")),
     models.delete_tuned: (
@@ -120,9 +139,24 @@ NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
     ),
     uploads.cancel: (Scope.FILES_WRITE, lambda ctx: uploads.cancel(ctx, SOME_ID)),
     models.file_of: (Scope.JOBS_READ, lambda ctx: models.file_of(ctx, tuned_model(ctx), "a")),
+    permissions.grant: (Scope.ADMIN, lambda ctx: permissions.grant(ctx, tuned_model(ctx), [])),
+    permissions.list_: (
+        Scope.ADMIN,
+        lambda ctx: permissions.list_(ctx, tuned_model(ctx), None, PAGE),
+    ),
+    permissions.revoke: (
+        Scope.ADMIN,
+        lambda ctx: permissions.revoke(ctx, tuned_model(ctx), SOME_ID),
+    ),
 }
 # The names of models: every caller of a dialect needs them, to ask or to tune.
-OPEN_TO_EVERY_KEY = {models.find_base, models.list_bases, models.find_tuned, models.list_tuned}
+OPEN_TO_EVERY_KEY = {
+    models.find_base,
+    models.list_bases,
+    models.find_tuned,
+    models.find_usable,
+    models.list_tuned,
+}
 
 
 def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
@@ -136,9 +170,8 @@ def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
 
 
 def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
-    known = set().union(
-        *map(functions_with_a_caller, (accounts, files, inference, jobs, models, uploads))
-    )
+    services = (accounts, files, inference, jobs, models, pausing, permissions, uploads)
+    known = set().union(*map(functions_with_a_caller, services))
     assert known == set(NEEDED) | OPEN_TO_EVERY_KEY
 
 
@@ -182,6 +215,8 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
     [
         ("job", jobs.get),
         ("job", jobs.stop),
+        ("job", pausing.pause),
+        ("job", pausing.resume),
         ("job", lambda ctx, id: jobs.list_events(ctx, id, PAGE)),
         ("job", lambda ctx, id: jobs.list_checkpoints(ctx, id, PAGE)),
         ("file", files.get),
@@ -200,7 +235,7 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
             "upload",
             lambda ctx, id: uploads.complete(ctx, assembly(replace(upload(ctx), id=id)), EMPTY),
         ),
-        ("job", lambda ctx, id: jobs.list_(ctx, PageRequest(limit=1, after=id), {})),
+        ("job", lambda ctx, id: jobs.list_(ctx, PageRequest(limit=1, after=id), JobFilter())),
         ("file", lambda ctx, id: files.list_(ctx, PageRequest(limit=1, after=id), None)),
     ],
 )
@@ -220,7 +255,7 @@ def test_lists_show_what_is_the_callers_own(
     store: Store, house: House, owner: Organization, strangers: dict[str, Any]
 ) -> None:
     ctx = context(store, house, owner)
-    assert jobs.list_(ctx, PAGE, {}).items == ()
+    assert jobs.list_(ctx, PAGE, JobFilter()).items == ()
     assert files.list_(ctx, PAGE, None).items == ()
     assert accounts.list_keys(ctx) == ()
     assert models.list_tuned(ctx) == ()

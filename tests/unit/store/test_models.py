@@ -55,3 +55,10 @@ def test_a_key_is_found_by_its_digest_and_deleted_by_its_owner(database: Databas
         assert not store.accounts.delete_key(made.id, other.id)
         assert store.accounts.delete_key(made.id, owner.id)
         assert store.accounts.find_key(made.digest) is None
+
+
+@pytest.mark.parametrize("name", ["base\0", "\0"])
+def test_a_name_that_no_database_can_hold_is_nobodys(database: Database, name: str) -> None:
+    with database.write() as store:
+        store.models.put_base(base_model())
+        assert store.models.find_base(name) is None

@@ -1,3 +1,4 @@
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -6,8 +7,9 @@ from tests.factories import NOW, file, job, organization
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import NotFound
 from tunesmith.domain.files import FilePurpose
+from tunesmith.domain.jobs import JobFilter
 from tunesmith.domain.paging import PageRequest
-from tunesmith.store.database import Database, Store
+from tunesmith.store.database import Database
 
 
 @pytest.fixture
@@ -94,6 +96,12 @@ def test_files_can_be_listed_by_purpose(database: Database, owner: Organization)
     assert page.items == (results,)
 
 
+def found(database: Database, owner: Organization, **asked: Any) -> list[dict[str, str] | None]:
+    with database.read() as store:
+        page = store.jobs.list_page(owner.id, PageRequest(limit=9), JobFilter(**asked))
+    return [job.metadata for job in page.items]
+
+
 def test_jobs_can_be_listed_by_all_of_their_metadata(
     database: Database, owner: Organization
 ) -> None:
@@ -101,16 +109,27 @@ def test_jobs_can_be_listed_by_all_of_their_metadata(
     with database.write() as store:
         for metadata in (wanted, {"team": "red"}, {"team": "blue", "run": "1"}, None):
             store.jobs.add(job(owner, metadata=metadata))
-        page = store.jobs.list_page(owner.id, PageRequest(limit=9), wanted)
-    assert [found.metadata for found in page.items] == [wanted]
+    assert found(database, owner, metadata=tuple(wanted.items())) == [wanted]
+    assert found(database, owner, metadata=(("team", "red"), ("team", "blue"))) == []
 
 
-def test_metadata_keys_are_names_and_not_paths(database: Database, owner: Organization) -> None:
-    odd = {"a.b.c[0]$": "x"}
-
-    def found(store: Store) -> int:
-        return len(store.jobs.list_page(owner.id, PageRequest(limit=9), odd).items)
-
+def test_jobs_without_metadata_can_be_listed(database: Database, owner: Organization) -> None:
     with database.write() as store:
-        store.jobs.add(job(owner, metadata=odd))
-        assert found(store) == 1
+        for metadata in (None, {"null": "null"}, {}, {"team": ""}):
+            store.jobs.add(job(owner, metadata=metadata))
+    assert found(database, owner, has_no_metadata=True) == [{}, None]
+    assert found(database, owner, metadata=(("team", ""),)) == [{"team": ""}]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a.b.c[0]$", 'a"b', "a'b", "a\\b", "\\", '"', "0", "[0]", "$", "%", "", "é\u2028", "a\tb"],
+)
+def test_metadata_keys_are_names_and_not_paths(
+    database: Database, owner: Organization, key: str
+) -> None:
+    with database.write() as store:
+        store.jobs.add(job(owner, metadata={key: key}))
+        store.jobs.add(job(owner, metadata={"a": key}))
+    assert found(database, owner, metadata=((key, key),)) == [{key: key}]
+    assert found(database, owner, metadata=((key + "x", key),)) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tunesmith.domain.assignments import Report, ReportBatch
+from tunesmith.domain.assignments import Receipt, Report, ReportBatch, Wish
 from tunesmith.domain.errors import TunesmithError, Unavailable
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.engine.messages import Command, HostReady, Message, decode, encode
@@ -34,12 +34,13 @@ class FakeClient:
         self.trouble: TunesmithError | None = None
         self.loses_answers = False  # the server hears, and its answer does not arrive
         self.has_heard = threading.Event()
+        self.wanted: Wish | None = None
 
     @property
     def reports(self) -> list[Report]:
         return [report for batch in self.batches for report in batch.reports]
 
-    def report(self, job_id: UUID, attempt: int, batch: ReportBatch) -> None:
+    def report(self, job_id: UUID, attempt: int, batch: ReportBatch) -> Receipt:
         self._check()
         stored = self.batches[-1].sequence if self.batches else 0
         if batch.sequence > stored:
@@ -47,6 +48,7 @@ class FakeClient:
         self.has_heard.set()
         if self.loses_answers:
             raise Unavailable("The connection broke.")
+        return Receipt(wanted=self.wanted)
 
     def publish(self, path: Path, blob: Blob) -> None:
         self._check()

@@ -10,25 +10,39 @@ import pytest
 from pydantic import TypeAdapter
 from websockets.sync.server import Server, ServerConnection, serve
 
-from tests.factories import sample_request
+from tests.factories import embed_request, sample_request
 from tests.unit.worker.fakes import FakeClient, FakeHost, FakeLauncher
 from tunesmith.domain.assignments import (
     AdapterSource,
+    Asked,
+    Likely,
     SampleCancel,
     SampleOutput,
     SamplePart,
-    SampleRequest,
+    TokenLogprob,
+    ToolCall,
 )
 from tunesmith.domain.errors import NotFound
 from tunesmith.domain.files import Artifact
-from tunesmith.engine.events import SampleDone, SampleFailed, TextDelta
-from tunesmith.engine.messages import CancelSample, Command, LoadAdapter, Message, Sample
+from tunesmith.engine import events
+from tunesmith.engine.events import Embedded, SampleDone, SampleFailed, TextDelta, ToolCalled
+from tunesmith.engine.messages import (
+    CancelSample,
+    Command,
+    Embed,
+    LoadAdapter,
+    Message,
+    Sample,
+    decode,
+    encode,
+)
+from tunesmith.engine.spec import EmbedSpec
 from tunesmith.worker import answering
 from tunesmith.worker.answering import Answering
 from tunesmith.worker.placing import Hosts
 from tunesmith.worker.prepare import Workshop
 
-_REQUEST: TypeAdapter[SampleRequest | SampleCancel] = TypeAdapter(SampleRequest | SampleCancel)
+_REQUEST: TypeAdapter[Asked] = TypeAdapter(Asked)
 _OUTPUTS = TypeAdapter(list[SampleOutput])
 
 
@@ -71,6 +85,52 @@ def test_a_request_becomes_what_the_engine_is_asked() -> None:
             ),
         ),
         (
+            TextDelta(
+                request_id="one",
+                text="H",
+                num_tokens=1,
+                logprobs=(
+                    events.TokenLogprob(
+                        token="H",
+                        token_bytes=(72,),
+                        logprob=-0.5,
+                        top=(events.Likely(token="H", token_bytes=(72,), logprob=-0.5),),
+                    ),
+                ),
+            ),
+            SampleOutput(
+                request_id="one",
+                part=SamplePart.DELTA,
+                text="H",
+                completion_tokens=1,
+                logprobs=(
+                    TokenLogprob(
+                        token="H",
+                        token_bytes=(72,),
+                        logprob=-0.5,
+                        top=(Likely(token="H", token_bytes=(72,), logprob=-0.5),),
+                    ),
+                ),
+            ),
+        ),
+        (
+            ToolCalled(request_id="one", index=1, name="f", arguments='{"a": 1}'),
+            SampleOutput(
+                request_id="one",
+                part=SamplePart.TOOL_CALL,
+                tool_call=ToolCall(index=1, name="f", arguments='{"a": 1}'),
+            ),
+        ),
+        (
+            Embedded(request_id="one", embedding=(0.6, 0.8), prompt_tokens=3),
+            SampleOutput(
+                request_id="one",
+                part=SamplePart.EMBEDDING,
+                embedding=(0.6, 0.8),
+                prompt_tokens=3,
+            ),
+        ),
+        (
             SampleFailed(request_id="one", code="prompt_too_long", message="Too long."),
             SampleOutput(
                 request_id="one",
@@ -80,12 +140,12 @@ def test_a_request_becomes_what_the_engine_is_asked() -> None:
             ),
         ),
     ],
-    ids=["delta", "done", "failed"],
+    ids=["delta", "done", "logprobs", "tool call", "embedding", "failed"],
 )
 def test_what_the_engine_says_becomes_what_the_server_hears(
-    event: TextDelta | SampleDone | SampleFailed, output: SampleOutput
+    event: events.SampleEvent, output: SampleOutput
 ) -> None:
-    assert answering._output(event) == output
+    assert answering._output(decode(encode(event))) == output
 
 
 class Scene:
@@ -108,7 +168,7 @@ class Scene:
                 self.heard += _OUTPUTS.validate_json(line)
                 self.news.notify_all()
 
-    def ask(self, message: SampleRequest | SampleCancel) -> None:
+    def ask(self, message: Asked) -> None:
         self.wait_for(lambda: bool(self.connections))
         self.connections[-1].send(_REQUEST.dump_json(message).decode())
 
@@ -144,6 +204,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     launcher = FakeLauncher()
 
     def reply(command: Command) -> list[Message]:
+        if isinstance(command, Embed):
+            id_ = command.spec.request_id
+            return [Embedded(request_id=id_, embedding=(1.0,), prompt_tokens=2)]
         if not isinstance(command, Sample) or command.spec.request_id == "endless":
             return []
         request_id = command.spec.request_id
@@ -212,3 +275,26 @@ def test_a_connection_that_breaks_is_opened_again(scene: Scene) -> None:
     scene.wait_for(lambda: len(scene.connections) == 2)
     scene.ask(sample_request())
     assert scene.parts(2) == [SamplePart.DELTA, SamplePart.DONE]
+
+
+def test_everything_asked_for_reaches_the_host(scene: Scene) -> None:
+    asked = sample_request(
+        logit_bias={5: -1.5},
+        top_logprobs=2,
+        echo=True,
+        tools=[{"type": "function", "function": {"name": "f"}}],
+        required_tools=("f",),
+        parallel_tool_calls=False,
+        json_schema={"type": "object"},
+    )
+    scene.ask(asked)
+    scene.parts(2)
+    assert scene.host().next_command() == Sample(spec=answering._spec(asked))
+
+
+def test_an_embedding_is_made_over_the_connection(scene: Scene) -> None:
+    scene.ask(embed_request(text=None, token_ids=[3, 4]))
+    assert scene.parts(1) == [SamplePart.EMBEDDING]
+    embed = Embed(spec=EmbedSpec(request_id="one", token_ids=[3, 4]))
+    assert scene.host().next_command() == embed
+    assert scene.heard[0].embedding == (1.0,)

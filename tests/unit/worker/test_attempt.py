@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from tunesmith.domain.assignments import (
     TrainingFinished,
     TrainingStarted,
     Validated,
+    Wish,
 )
 from tunesmith.domain.datasets import TOO_FEW_EXAMPLES
 from tunesmith.domain.errors import StaleAttempt, Unavailable
@@ -35,7 +37,7 @@ from tunesmith.engine.messages import (
     StopRun,
 )
 from tunesmith.worker.attempt import Attempts
-from tunesmith.worker.placing import Hosts
+from tunesmith.worker.placing import Hosts, NoRoom
 from tunesmith.worker.prepare import Workshop
 
 STARTED = events.Started(
@@ -162,6 +164,19 @@ def test_what_happens_in_a_run_is_reported(scene: Scene, training: Assignment) -
     assert finished.trained_tokens == 50
 
 
+def test_what_a_step_says_of_preferences_is_reported(scene: Scene, training: Assignment) -> None:
+    rewards = {"chosen_reward": 1.0, "rejected_reward": -0.5, "reward_margin": 1.5}
+    done = replace(step_done(2), reward_accuracy=0.75, **rewards)
+    scene.script = lambda run_id: [
+        done,
+        events.Finished(step=2, path=saved(scene.folder, "adapter"), trained_tokens=50),
+    ]
+    told, _ = scene.carry_out(training)
+    assert isinstance(told, StepReported)
+    assert (told.metrics.chosen_reward, told.metrics.rejected_reward) == (1.0, -0.5)
+    assert (told.metrics.reward_accuracy, told.metrics.reward_margin) == (0.75, 1.5)
+
+
 def test_an_attempt_leaves_nothing_in_the_scratch_folder(
     scene: Scene, training: Assignment
 ) -> None:
@@ -193,6 +208,32 @@ def test_a_worker_that_leaves_lets_the_run_stop_at_a_checkpoint(
     assert (checkpoint.step, checkpoint.epoch) == (1, None)
     assert released == AttemptReleased()
     assert [type(command) for command in scene.commands] == [OpenRun, StopRun]
+
+
+def test_a_run_that_is_to_pause_stops_at_a_checkpoint_and_is_released(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.on_stop = lambda run_id: [
+        events.Stopped(step=1, path=saved(scene.folder, "step-1")),
+    ]
+    thread = scene.begin(training)
+    scene.client.wanted = Wish.PAUSE  # which nothing but a question brings to light
+    thread.join(10)
+    checkpoint, released = scene.client.reports
+    assert isinstance(checkpoint, CheckpointPublished)
+    assert (checkpoint.step, released) == (1, AttemptReleased())
+    assert [type(command) for command in scene.commands] == [OpenRun, StopRun]
+
+
+def test_a_job_that_is_to_pause_is_released_while_it_waits_for_room(
+    scene: Scene, training: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*arguments: Any) -> Any:
+        raise NoRoom("Another job trains.")
+
+    monkeypatch.setattr(scene.attempts._hosts, "place", no_room)
+    scene.client.wanted = Wish.PAUSE
+    assert scene.carry_out(training) == [AttemptReleased()]
 
 
 def test_a_run_that_stops_where_it_has_just_saved_tells_its_checkpoint_once(

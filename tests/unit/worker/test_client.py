@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from tests.factories import SHA, registration
-from tunesmith.domain.assignments import ReportBatch
+from tunesmith.domain.assignments import ReportBatch, Wish
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated, Unavailable
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.worker.client import Client, Refused, until_reachable
@@ -80,10 +80,11 @@ def test_a_report_names_its_job_and_attempt() -> None:
 
     def note(request: httpx.Request) -> httpx.Response:
         asked.append((request.method, request.url.path))
-        return httpx.Response(204)
+        return httpx.Response(200, json={"wanted": "pause"})
 
     its = registration().incarnation
-    client_of(note).report(its, 3, ReportBatch(sequence=1))
+    receipt = client_of(note).report(its, 3, ReportBatch(sequence=1))
+    assert receipt.wanted is Wish.PAUSE
     assert asked == [("POST", f"/jobs/{its}/attempts/3/reports")]
 
 

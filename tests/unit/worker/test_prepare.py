@@ -9,7 +9,7 @@ from tunesmith.domain.assignments import AdapterSource
 from tunesmith.domain.catalog import BaseModel, WeightFile
 from tunesmith.domain.datasets import DatasetSummary
 from tunesmith.domain.files import Artifact
-from tunesmith.domain.hyperparameters import Hyperparameters
+from tunesmith.domain.hyperparameters import LEARNING_RATE_SHARE, Hyperparameters, Method
 from tunesmith.domain.jobs import Failure
 from tunesmith.worker.prepare import Workshop, check_data
 
@@ -28,20 +28,20 @@ def write(path: Path, *rows: Any) -> Path:
 
 def test_good_data_is_summed_up(tmp_path: Path) -> None:
     training, validation = write(tmp_path / "t", *TEN), write(tmp_path / "v", conversation())
-    assert check_data(training, validation) == DatasetSummary(num_examples=10)
-    assert check_data(training, None) == DatasetSummary(num_examples=10)
+    assert check_data(training, validation, Method.SUPERVISED) == DatasetSummary(num_examples=10)
+    assert check_data(training, None, Method.SUPERVISED) == DatasetSummary(num_examples=10)
 
 
 def test_the_file_at_fault_is_named(tmp_path: Path) -> None:
     training, validation = write(tmp_path / "t", *TEN), write(tmp_path / "v", conversation(), [])
-    verdict = check_data(training, validation)
+    verdict = check_data(training, validation, Method.SUPERVISED)
     assert isinstance(verdict, Failure)
     assert verdict.param == "validation_file"
     assert "invalid validation file. Line 2:" in verdict.message
 
 
 def test_an_empty_validation_file_is_refused(tmp_path: Path) -> None:
-    verdict = check_data(write(tmp_path / "t", *TEN), write(tmp_path / "v"))
+    verdict = check_data(write(tmp_path / "t", *TEN), write(tmp_path / "v"), Method.SUPERVISED)
     assert isinstance(verdict, Failure)
     assert verdict.param == "validation_file"
 
@@ -73,6 +73,34 @@ def test_an_attempt_that_goes_on_has_the_checkpoint_in_its_folder(
     spec = workshop.train_spec(its, workshop.attempt_folder(its), checkpoint_seconds=30.0)
     assert spec.resume_from is not None
     assert (spec.resume_from / "training_state.json").read_bytes() == b"{}"
+
+
+def test_a_preference_job_that_goes_on_from_a_tuned_model_is_asked_of_the_engine(
+    workshop: Workshop, client: FakeClient
+) -> None:
+    weights = Artifact(name="adapter_model.safetensors", blob=client.put(b"weights"))
+    its = assignment(
+        method=Method.DPO,
+        base_model=base_model(learning_rate=1e-3),
+        training_file=client.put(b"training"),
+        initial_adapter=(weights,),
+        hyperparameters=Hyperparameters(
+            num_epochs=1, batch_size=2, learning_rate_multiplier=2.0, beta=0.5
+        ),
+    )
+    folder = workshop.attempt_folder(its)
+    spec = workshop.train_spec(its, folder, checkpoint_seconds=30.0)
+    assert (spec.method, spec.beta) == ("dpo", 0.5)
+    assert spec.learning_rate == pytest.approx(2e-3 * LEARNING_RATE_SHARE[Method.DPO])
+    assert spec.initial_adapter is not None
+    assert spec.initial_adapter.is_relative_to(folder)
+    assert (spec.initial_adapter / "adapter_model.safetensors").read_bytes() == b"weights"
+
+
+def test_data_is_checked_for_the_method(tmp_path: Path) -> None:
+    verdict = check_data(write(tmp_path / "t", *TEN), None, Method.DPO)
+    assert isinstance(verdict, Failure)
+    assert "Line 1: Example 1 is missing key 'input'." in verdict.message
 
 
 def test_a_tuned_models_files_are_fetched_once(workshop: Workshop, client: FakeClient) -> None:

@@ -13,8 +13,10 @@ from tunesmith.domain.assignments import (
     CheckpointPublished,
     StepReported,
     TrainingFinished,
+    Wish,
 )
 from tunesmith.domain.errors import StaleAttempt, Unavailable
+from tunesmith.domain.files import Blob
 from tunesmith.worker import reporter as reporter_module
 from tunesmith.worker.reporter import Reporter, artifacts_of
 
@@ -107,18 +109,33 @@ def test_an_attempt_that_is_refused_is_stale(client: FakeClient) -> None:
 def test_a_renewal_that_is_refused_makes_the_attempt_stale(
     client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporter_module, "RENEW_SECONDS", 0.005)
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 0.005)
     client.trouble = StaleAttempt("Attempt 1 is over.")
     reporter = report_to(client)
     wait_until(lambda: reporter.is_stale)
 
 
 def test_renewals_are_no_news(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporter_module, "RENEW_SECONDS", 0.005)
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 0.005)
     reporter = report_to(client)
     assert client.has_heard.wait(PATIENCE_SECONDS)
     reporter.close(STAYING)
     assert client.batches == []
+
+
+def test_what_is_wanted_is_heard_with_every_answer_and_without_any_news(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 0.005)
+    reporter = report_to(client)
+    for wanted in (Wish.PAUSE, None, Wish.PAUSE):
+        client.wanted = wanted
+        wait_until(lambda wanted=wanted: reporter.is_pause_wanted == (wanted is not None))
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 60.0)
+    client.wanted = None
+    reporter.add(step(1))
+    wait_until(lambda: not reporter.is_pause_wanted)
+    reporter.close(STAYING)
 
 
 def test_a_worker_that_leaves_does_not_wait_forever_for_an_absent_server(
@@ -159,6 +176,27 @@ def test_a_checkpoints_files_are_stored_before_it_is_told_and_then_removed(
     assert {a.blob.sha256 for a in artifacts} == set(client.blobs)
     assert len(client.reports) == 1
     assert not folder.exists()
+
+
+def test_the_lease_is_renewed_while_the_last_files_are_on_their_way(
+    client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 0.005)
+    reporter = report_to(client)
+    publish = client.publish
+
+    def publish_slowly(path: Path, blob: Blob) -> None:
+        assert reporter._closing.wait(PATIENCE_SECONDS)
+        client.has_heard.clear()
+        assert client.has_heard.wait(PATIENCE_SECONDS)
+        publish(path, blob)
+
+    monkeypatch.setattr(client, "publish", publish_slowly)
+    folder = checkpoint_folder(tmp_path)
+    finished = TrainingFinished(step=4, trained_tokens=1, artifacts=artifacts_of(folder))
+    reporter.add(finished, folder)
+    reporter.close(STAYING)
+    assert client.reports == [finished]
 
 
 def test_while_the_server_is_away_a_checkpoint_stays_where_it_is(

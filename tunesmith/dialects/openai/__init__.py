@@ -1,20 +1,27 @@
 """The OpenAI API: files, fine-tuning jobs, models and answers, for OpenAI's own clients."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from tunesmith.dialects.openai import (
     chat,
     completions,
+    documentation,
+    embeddings,
     files,
+    graders,
     integrations,
     jobs,
     models,
+    permissions,
+    responses,
     uploads,
     webhooks,
 )
 from tunesmith.dialects.openai.errors import render
 from tunesmith.dialects.openai.headers import VendorHeaders
+from tunesmith.dialects.openai.limits import within_limits
 from tunesmith.http import Foundation, render_errors_with
+from tunesmith.services.limits import Limiter
 
 PREFIX = "/v1"
 
@@ -25,6 +32,7 @@ def build(
     max_upload_bytes: int,
     max_multipart_upload_bytes: int,
     results_as_base64: bool,
+    limiter: Limiter | None = None,
 ) -> FastAPI:
     app = FastAPI(
         title="Tunesmith, OpenAI dialect",
@@ -35,10 +43,16 @@ def build(
     app.state.max_upload_bytes = max_upload_bytes
     app.state.max_multipart_upload_bytes = max_multipart_upload_bytes
     app.state.results_as_base64 = results_as_base64
+    app.state.limiter = limiter or Limiter({})
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
-    for module in (files, uploads, jobs, models, chat, completions):
-        app.include_router(module.router)
+    for module in (files, uploads, jobs, permissions, graders, models):
+        app.include_router(module.router, responses=documentation.ERRORS)
+    for module in (chat, completions, responses, embeddings):
+        app.include_router(
+            module.router, dependencies=[Depends(within_limits)], responses=documentation.ERRORS
+        )
+    documentation.complete(app)
     return app
 
 

@@ -4,9 +4,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.openai import models, streams, translate_chat
-from tunesmith.dialects.openai import schemas_chat as schemas
+from tunesmith.dialects.openai import models, streams, translate_completions
+from tunesmith.dialects.openai import schemas_completions as schemas
 from tunesmith.dialects.openai.auth import Secret, as_caller
+from tunesmith.dialects.openai.errors import Blame
+from tunesmith.dialects.openai.translate_answers import Head, head
 from tunesmith.domain.assignments import SampleRequest
 from tunesmith.http import foundation_of
 from tunesmith.services import inference
@@ -21,17 +23,15 @@ async def create_completion(
 ) -> schemas.Completion | StreamingResponse:
     async with as_caller(request, writes=False) as ctx:
         head, wanted = await run_in_threadpool(_prepare, ctx, body)
-    parts = streams.merged(foundation_of(request).house.sampler, wanted)
+    parts = streams.merged(foundation_of(request).house.sampler, wanted, Blame(prompt="prompt"))
     if body.stream:
-        return await streams.respond(request, parts, translate_chat.TextFrames(head, body))
+        return await streams.respond(request, parts, translate_completions.TextFrames(head, body))
     answers = await streams.unless_left(request, streams.collected(parts, len(wanted)))
-    return translate_chat.completion(head, body, answers)
+    return translate_completions.completion(head, body, answers)
 
 
-def _prepare(
-    ctx: Context, body: schemas.CreateCompletion
-) -> tuple[translate_chat.Head, list[SampleRequest]]:
+def _prepare(ctx: Context, body: schemas.CreateCompletion) -> tuple[Head, list[SampleRequest]]:
     model = models.resolve(ctx, body.model)
-    sampling = translate_chat.text_sampling(body)
-    wanted = inference.text_requests(ctx, model, body.prompt, sampling, body.n or 1)
-    return translate_chat.head("cmpl-", model, ctx.now()), wanted
+    sampling = translate_completions.text_sampling(body)
+    wanted = inference.text_requests(ctx, model, body.prompt, sampling, body.num_drawn)
+    return head("cmpl-", model, ctx.now()), wanted

@@ -1,5 +1,7 @@
 """TunesmithError -> the envelope, in the words that the original's clients look for."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,6 +13,7 @@ from tunesmith.domain.assignments import SampleOutput
 from tunesmith.domain.jobs import JobStatus
 
 RETRY_AFTER_SECONDS = 5
+MAX_RETRY_AFTER_SECONDS = 60  # what is longer, clients read in different ways
 MAX_MESSAGE_LENGTH = 2000
 
 # The house's slugs that have no counterpart in the original, which says null there.
@@ -34,12 +37,22 @@ def render(request: Request, error: errors.TunesmithError, status: int) -> Respo
         error = errors.NotFound(translate.kind_of_id(sent), sent, param="after")
     if isinstance(error, errors.WrongState):
         status = 400  # clients try a 409 again
-    headers = {}
+    return JSONResponse(body(error, status), status_code=status, headers=_retry(error, status))
+
+
+def _retry(error: errors.TunesmithError, status: int) -> dict[str, str]:
+    """Whether and when to try again: clients do it unasked after 408, 409, 429 and from 500 up."""
+    if isinstance(error, errors.RateLimited):
+        seconds = min(error.retry_after_seconds, MAX_RETRY_AFTER_SECONDS)
+        return {
+            "retry-after": str(max(1, math.ceil(seconds))),
+            "retry-after-ms": str(math.ceil(seconds * 1000)),
+        }
     if status == 503:
-        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    if status == 409:
-        headers["x-should-retry"] = "false"
-    return JSONResponse(body(error, status), status_code=status, headers=headers)
+        return {"retry-after": str(RETRY_AFTER_SECONDS)}
+    if status == 409 or isinstance(error, errors.QuotaExceeded):
+        return {"x-should-retry": "false"}
+    return {}
 
 
 def body(error: errors.TunesmithError, status: int) -> dict[str, Any]:
@@ -55,13 +68,27 @@ def body(error: errors.TunesmithError, status: int) -> dict[str, Any]:
     }
 
 
-def of_failed_answer(output: SampleOutput, param: str) -> errors.TunesmithError:
-    """Why there is no answer, from the worker's words; `param` is what was to be answered."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blame:
+    """What an endpoint calls the fields that a worker may find at fault."""
+
+    prompt: str
+    schema: str | None = None
+
+
+def of_failed_answer(output: SampleOutput, blame: Blame) -> errors.TunesmithError:
+    """Why there is no answer, from the worker's words."""
     message = output.message or "The answer failed."
     if output.code == "prompt_too_long":
-        return errors.InvalidRequest(message, param=param, code="context_length_exceeded")
+        return errors.InvalidRequest(message, param=blame.prompt, code="context_length_exceeded")
     if output.code == "bad_conversation":
-        return errors.InvalidRequest(message, param=param)
+        return errors.InvalidRequest(message, param=blame.prompt)
+    if output.code == "bad_schema":
+        return errors.InvalidRequest(message, param=blame.schema)
+    if output.code == "bad_logit_bias":
+        return errors.InvalidRequest(message, param="logit_bias")
+    if output.code == "unsupported_model":
+        return errors.InvalidRequest(message, param="model")
     if output.code in ("unavailable", "adapter_not_loaded"):
         return errors.Unavailable(message)
     return errors.TunesmithError(message, code=output.code)
@@ -70,6 +97,8 @@ def of_failed_answer(output: SampleOutput, param: str) -> errors.TunesmithError:
 def _type(error: errors.TunesmithError, status: int) -> str:
     if isinstance(error, errors.QuotaExceeded):
         return "insufficient_quota"
+    if isinstance(error, errors.RateLimited):
+        return error.unit
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
@@ -81,6 +110,9 @@ def _words(error: errors.TunesmithError) -> tuple[str, str | None, str | None]:
         case errors.WrongState(action="stopped"):
             status = translate_jobs.status(JobStatus(error.status))
             return f"Job has already completed: its status is {status}.", None, None
+        case errors.WrongState():
+            status = translate_jobs.status(JobStatus(error.status))
+            return f"Job cannot be {error.action}: its status is {status}.", None, None
         case errors.Unauthenticated():
             return error.message, None, "invalid_api_key"
         case errors.QuotaExceeded():
@@ -100,6 +132,16 @@ def _not_found_words(error: errors.NotFound) -> tuple[str, str | None, str | Non
         case "job":
             message = f"Could not find fine tune: {reference}"
             return message, error.param or "fine_tune_id", "fine_tune_not_found"
+        case "withdrawn base model":
+            message = (
+                f"The base model `{reference}` of this fine-tuned model is not offered any more."
+            )
+            return message, error.param, "model_not_found"
+        case "response":
+            message = f"No such response: {reference}. Responses are not kept on this server."
+            return message, error.param, "unknown_url"
+        case "endpoint":
+            return f"{reference} is not available on this server.", None, "unknown_url"
         case "model" | "base model":
             message = f"The model `{reference}` does not exist or you do not have access to it."
             return message, error.param or "model", "model_not_found"

@@ -7,10 +7,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 API_VERSION = "2020-10-01"
 ORGANIZATION = "tunesmith.openai.organization"  # in the scope, once the caller is known
+RATE_LIMITS = "tunesmith.openai.rate_limits"  # in the scope where there are any: makes the headers
 
 
 class VendorHeaders:
-    """Pure ASGI: says the API's version, how long an answer took and in whose name it was given."""
+    """Pure ASGI: says the API's version, how long an answer took, for whom, and what is left."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,6 +29,8 @@ class VendorHeaders:
                 headers["openai-processing-ms"] = str(round((time.monotonic() - started) * 1000))
                 if ORGANIZATION in scope:
                     headers["openai-organization"] = scope[ORGANIZATION]
+                if RATE_LIMITS in scope:
+                    headers.update(scope[RATE_LIMITS]())
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -15,10 +15,19 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 
 def resolve(ctx: Context, name: str) -> BaseModel | TunedModel:
-    """The model of that name or alias that the caller may use; raises `NotFound`."""
+    """The model of that name or alias that the caller may ask; raises `NotFound`."""
     short_id = translate.short_id_in(name)
-    model = models.find_base(ctx, name) if short_id is None else models.find_tuned(ctx, short_id)
+    model = models.find_base(ctx, name) if short_id is None else models.find_usable(ctx, short_id)
     if model is None or (isinstance(model, TunedModel) and translate.model_name(model) != name):
+        raise NotFound("model", name, param="model")
+    return model
+
+
+def owned(ctx: Context, name: str) -> TunedModel:
+    """The caller's tuned model of that name; raises `NotFound` for others' and for base models."""
+    short_id = translate.short_id_in(name)
+    model = None if short_id is None else models.find_tuned(ctx, short_id)
+    if model is None or translate.model_name(model) != name:
         raise NotFound("model", name, param="model")
     return model
 
@@ -49,15 +58,13 @@ def retrieve_model(name: str, ctx: InReadContext) -> schemas.Model:
 
 @router.delete("/{name:path}")
 def delete_model(name: str, ctx: InContext) -> schemas.Deleted:
-    model = resolve(ctx, name)
-    if isinstance(model, BaseModel):
+    if models.find_base(ctx, name) is not None:
         raise PermissionDenied(f"{name!r} is a base model; only fine-tuned models can be deleted.")
-    models.delete_tuned(ctx, model)
+    models.delete_tuned(ctx, owned(ctx, name))
     return schemas.Deleted(id=name, object="model")
 
 
 def _tuned(ctx: Context, name: str) -> TunedModel:
-    model = resolve(ctx, name)
-    if isinstance(model, BaseModel):
+    if models.find_base(ctx, name) is not None:
         raise InvalidRequest(f"{name!r} is a base model, and has no files to download.")
-    return model
+    return owned(ctx, name)

@@ -4,12 +4,15 @@ https://platform.openai.com/docs/api-reference, as of August 2026.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunesmith.domain.errors import InvalidRequest
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Request(BaseModel):
@@ -31,11 +34,12 @@ class Request(BaseModel):
             body = _read_json(body)
         if not isinstance(body, dict):
             raise InvalidRequest("The body must be a JSON object.")
+        _refuse_what_is_no_text(body)
         return {name: value for name, value in body.items() if cls._is_heeded(name, value)}
 
     @classmethod
     def _is_heeded(cls, name: str, value: Any) -> bool:
-        if name in cls.model_fields:
+        if name in {field.alias or own for own, field in cls.model_fields.items()}:
             return True
         if name in cls.UNAVAILABLE:
             if value is None or value in cls.UNAVAILABLE[name]:
@@ -51,6 +55,20 @@ def _read_json(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
+
+
+def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
+    """Halves of characters, which JSON can escape, and NUL: neither can be stored."""
+    waiting = list(body.items())
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str) and ("\0" in value or _LONE_SURROGATE.search(value)):
+            message = f"{name}: the text has a NUL or half a character in it."
+            raise InvalidRequest(message, param=name)
+        if isinstance(value, list):
+            waiting.extend((name, item) for item in value)
+        elif isinstance(value, dict):
+            waiting.extend((name, item) for pair in value.items() for item in pair)
 
 
 class ExpiresAfter(BaseModel):
@@ -86,7 +104,7 @@ class FileList(BaseModel):
 
 class Deleted(BaseModel):
     id: str
-    object: Literal["file", "model"]
+    object: Literal["file", "model", "checkpoint.permission"]
     deleted: Literal[True] = True
 
 

@@ -1,139 +1,192 @@
-"""The wire: chat completions and completions."""
+"""The wire: what chat completions are asked with."""
 
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from tunesmith.dialects.openai.schemas import Request
+from tunesmith.dialects.openai.schemas_answers import (
+    ANY_OBJECT,
+    MAX_TOOLS,
+    MAX_TOP_LOGPROBS,
+    CreateChoices,
+    FunctionDefinition,
+    JsonSchema,
+    Name,
+    Part,
+    TypedPart,
+    check_names,
+    joined_text,
+)
 from tunesmith.domain.errors import InvalidRequest
 
-MAX_CHOICES = 8  # the original allows 128; each is an answer of its own here
-MAX_TEXTS = 128  # prompts times choices
-MAX_STOPS = 4
+_TEXT_KEYS = {"text": "text", "refusal": "refusal"}  # kinds of parts that hold text, and where
 
 
 def _joined_text(content: Any) -> Any:
-    """Text parts in one string."""
-    if not isinstance(content, list):
-        return content
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text":
-            raise InvalidRequest(
-                f"Parts of type {kind!r} are not available yet in `messages`; send text parts.",
-                param="messages",
-            )
-        if not isinstance(part.get("text"), str):
-            raise InvalidRequest("A part of type 'text' needs a `text`.", param="messages")
-    return "".join(part["text"] for part in content)
+    return joined_text(content, _TEXT_KEYS, "messages")
 
 
-def _stops(stop: Any) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    stops = [stop] if isinstance(stop, str) else stop
-    is_list = isinstance(stops, list) and all(isinstance(text, str) for text in stops)
-    if not is_list or len(stops) > MAX_STOPS:
-        raise ValueError(f"must be a string or a list of at most {MAX_STOPS} strings")
-    return tuple(text for text in stops if text)
+def _with_type(choice: Any) -> Any:
+    """Choices that are only a word, and those that say more, in one form."""
+    return {"type": choice} if isinstance(choice, str) else choice
 
 
-def _prompts(prompt: Any) -> list[str | list[int]]:
-    """Text, token ids, or a list of either."""
-    prompts = prompt if isinstance(prompt, list) and not _is_prompt(prompt) else [prompt]
-    if not prompts or not all(map(_is_prompt, prompts)):
-        raise ValueError("must be a string, a list of token ids, or a list of either")
-    return prompts
-
-
-def _is_prompt(value: Any) -> bool:
-    is_token_ids = isinstance(value, list) and bool(value) and all(map(_is_token_id, value))
-    return isinstance(value, str) or is_token_ids
-
-
-def _is_token_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _with_mode(choice: Any) -> Any:
+    return {"mode": choice} if isinstance(choice, str) else choice
 
 
 Content = Annotated[
     str | None,
     BeforeValidator(_joined_text, json_schema_input_type=str | list[dict[str, Any]] | None),
 ]
-Stops = Annotated[
-    tuple[str, ...], PlainValidator(_stops, json_schema_input_type=str | list[str] | None)
-]
-Prompts = Annotated[
-    list[str | list[int]],
-    PlainValidator(_prompts, json_schema_input_type=str | list[str] | list[int] | list[list[int]]),
-]
 
 
-class StreamOptions(Request):
-    IGNORED: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
-
-    include_usage: bool | None = None
-
-
-class CreateAnswer(Request):
-    """What both kinds of request say about how to draw the tokens."""
-
-    model: str
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
-    max_tokens: int | None = Field(None, ge=1)
-    stop: Stops = ()
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-
-    @property
-    def includes_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
+class CalledFunction(Part):
+    name: str
+    arguments: str
 
 
-class ChatMessage(Request):
-    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"audio": (), "function_call": ()}
-    IGNORED: ClassVar[frozenset[str]] = frozenset({"annotations", "refusal"})
+class MessageToolCall(Part):
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"index"})
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class ChatMessage(Part):
+    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"audio": ()}
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"annotations"})
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
+    refusal: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[MessageToolCall] | None = None
+    function_call: CalledFunction | None = None
 
     @model_validator(mode="after")
-    def _has_content(self) -> Self:
-        if self.content is None and self.role != "assistant":
+    def _is_whole(self) -> Self:
+        if self.role == "assistant":
+            has_more = self.refusal is not None or self.tool_calls or self.function_call
+            if self.content is None and not has_more:
+                raise InvalidRequest(
+                    "A message of role 'assistant' needs a `content` or `tool_calls`.",
+                    param="messages",
+                )
+            return self
+        if self.content is None:
             raise InvalidRequest(
                 f"A message of role {self.role!r} needs a `content`.", param="messages"
+            )
+        needed = {"tool": "tool_call_id", "function": "name"}.get(self.role)
+        if needed is not None and getattr(self, needed) is None:
+            raise InvalidRequest(
+                f"A message of role {self.role!r} needs a `{needed}`.", param="messages"
             )
         return self
 
 
-class CreateChatCompletion(CreateAnswer):
+class Tool(TypedPart):
+    PLACE: ClassVar[str] = "tools"
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class FunctionName(Part):
+    name: Name
+
+
+class AllowedTool(Part):
+    type: Literal["function"]
+    function: FunctionName
+
+
+class AllowedTools(Part):
+    mode: Literal["auto", "required"]
+    tools: list[AllowedTool] = Field(min_length=1, max_length=MAX_TOOLS)
+
+
+class ToolChoice(Part):
+    """A word alone is sent as text."""
+
+    type: Literal["none", "auto", "required", "function", "allowed_tools"]
+    function: FunctionName | None = None
+    allowed_tools: AllowedTools | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.type in ("function", "allowed_tools") and getattr(self, self.type) is None:
+            raise InvalidRequest(
+                f"A choice of type {self.type!r} needs a `{self.type}`.", param="tool_choice"
+            )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        if self.function is not None:
+            return (self.function.name,)
+        if self.allowed_tools is not None:
+            return tuple(tool.function.name for tool in self.allowed_tools.tools)
+        return None
+
+
+class FunctionChoice(Part):
+    """A word alone, which is sent as text, or the name of a function."""
+
+    mode: Literal["none", "auto"] | None = None
+    name: Name | None = None
+
+
+SentToolChoice = Annotated[
+    ToolChoice | None,
+    BeforeValidator(
+        _with_type,
+        json_schema_input_type=Literal["none", "auto", "required"] | ToolChoice | None,
+    ),
+]
+SentFunctionChoice = Annotated[
+    FunctionChoice | None,
+    BeforeValidator(
+        _with_mode, json_schema_input_type=Literal["none", "auto"] | FunctionChoice | None
+    ),
+]
+
+
+class ResponseFormat(Part):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise InvalidRequest(
+                "A format of type 'json_schema' needs a `json_schema`.", param="response_format"
+            )
+        return self
+
+    @property
+    def schema_to_keep(self) -> dict[str, Any] | None:
+        if self.type == "text":
+            return None
+        given = self.json_schema.schema_ if self.json_schema else None
+        return given if self.type == "json_schema" and given else ANY_OBJECT
+
+
+class CreateChatCompletion(CreateChoices):
     UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {
         "audio": (),
-        "function_call": ("none", "auto"),
-        "functions": ([],),
-        "logit_bias": ({},),
-        "logprobs": (False,),
         "modalities": (["text"], []),
-        "prediction": (),
-        "response_format": ({"type": "text"},),
-        "tool_choice": ("none", "auto"),
-        "tools": ([],),
-        "top_logprobs": (0,),
         "web_search_options": (),
     }
     IGNORED: ClassVar[frozenset[str]] = frozenset(
         {
             "metadata",
             "moderation",
-            "parallel_tool_calls",
+            "prediction",
             "prompt_cache_key",
             "prompt_cache_options",
             "prompt_cache_retention",
@@ -147,77 +200,52 @@ class CreateChatCompletion(CreateAnswer):
     )
 
     messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-
-
-class CreateCompletion(CreateAnswer):
-    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {
-        "logit_bias": ({},),
-        "logprobs": (),
-        "suffix": ("",),
-    }
-    IGNORED: ClassVar[frozenset[str]] = frozenset({"user"})
-
-    prompt: Prompts
-    echo: bool | None = None
-    best_of: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
+    tool_choice: SentToolChoice = None
+    parallel_tool_calls: bool | None = None
+    functions: list[FunctionDefinition] | None = Field(None, max_length=MAX_TOOLS)
+    function_call: SentFunctionChoice = None
 
     @model_validator(mode="after")
-    def _can_be_honoured(self) -> Self:
-        num_choices = self.n or 1
-        if self.best_of is not None and self.best_of != num_choices:
+    def _agrees_with_itself(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidRequest("`top_logprobs` needs `logprobs: true`.", param="top_logprobs")
+        if self.tools and self.functions:
+            raise InvalidRequest("Send `tools` or `functions`, not both.", param="functions")
+        if self.functions and self.tool_choice is not None:
             raise InvalidRequest(
-                "`best_of` is not available yet; leave it out, or make it `n`.", param="best_of"
+                "`tool_choice` is for `tools`; send `function_call`.", param="tool_choice"
             )
-        if len(self.prompt) * num_choices > MAX_TEXTS:
-            raise InvalidRequest(f"At most {MAX_TEXTS} answers are given at once.", param="n")
-        if self.echo and not all(isinstance(prompt, str) for prompt in self.prompt):
-            raise InvalidRequest("`echo` is for prompts of text, not token ids.", param="echo")
+        if self.tools and self.function_call is not None:
+            raise InvalidRequest(
+                "`function_call` is for `functions`; send `tool_choice`.", param="function_call"
+            )
+        if self.tool_choice is not None:
+            if self.tool_choice.type == "required" and not self.tools:
+                raise InvalidRequest(
+                    "`tool_choice` 'required' needs `tools` to choose from.", param="tool_choice"
+                )
+            check_names(self.tool_choice.names or (), self.definitions, "tool_choice")
+        if self.function_call is not None and self.function_call.name is not None:
+            check_names([self.function_call.name], self.definitions, "function_call")
         return self
 
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """Of all that may be called."""
+        functions = self.functions or [tool.function for tool in self.tools or ()]
+        return [function.plain() for function in functions]
 
-class Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
+    @property
+    def schema_to_keep(self) -> dict[str, Any] | None:
+        return self.response_format.schema_to_keep if self.response_format else None
 
-
-FinishReason = Literal["stop", "length"]
-
-
-class AnswerMessage(BaseModel):
-    role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
-
-
-class ChatChoice(BaseModel):
-    index: int
-    message: AnswerMessage
-    logprobs: None = None
-    finish_reason: FinishReason
-
-
-class ChatCompletion(BaseModel):
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[ChatChoice]
-    usage: Usage
-
-
-class TextChoice(BaseModel):
-    text: str
-    index: int
-    logprobs: None = None
-    finish_reason: FinishReason
-
-
-class Completion(BaseModel):
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[TextChoice]
-    usage: Usage
+    @property
+    def uses_functions(self) -> bool:
+        """Whether the answer is to say `function_call`, the older form of `tool_calls`."""
+        return bool(self.functions)

@@ -1,19 +1,20 @@
 """The wire: fine-tuning jobs, their events and checkpoints."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 from tunesmith.dialects.openai.schemas import Request
-from tunesmith.domain.errors import InvalidRequest
-from tunesmith.domain.hyperparameters import AUTO, MAX_BATCH_SIZE, MAX_EPOCHS, Auto
+from tunesmith.domain.hyperparameters import AUTO, MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, Auto
 from tunesmith.services.jobs import MAX_SEED, MAX_SUFFIX_LENGTH
 
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY_LENGTH = 64
 MAX_METADATA_VALUE_LENGTH = 512
 MAX_MULTIPLIER = 1000
+MAX_INTEGRATIONS = 5
+MAX_TAGS = 50
 
 
 def _auto_or_whole(low: int, high: int) -> Callable[[Any], int | Auto]:
@@ -29,13 +30,16 @@ def _auto_or_whole(low: int, high: int) -> Callable[[Any], int | Auto]:
     return check
 
 
-def _auto_or_multiplier(value: Any) -> float | Auto:
-    if value == AUTO:
-        return AUTO
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and 0 < value <= MAX_MULTIPLIER:
-        return float(value)
-    raise ValueError(f'must be "auto" or a number above 0, at most {MAX_MULTIPLIER}')
+def _auto_or_number(high: float) -> Callable[[Any], float | Auto]:
+    def check(value: Any) -> float | Auto:
+        if value == AUTO:
+            return AUTO
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and 0 < value <= high:
+            return float(value)
+        raise ValueError(f'must be "auto" or a number above 0, at most {high:g}')
+
+    return check
 
 
 Epochs = Annotated[
@@ -48,8 +52,14 @@ BatchSize = Annotated[
 ]
 Multiplier = Annotated[
     float | Auto,
-    PlainValidator(_auto_or_multiplier, json_schema_input_type=float | Auto),
+    PlainValidator(_auto_or_number(MAX_MULTIPLIER), json_schema_input_type=float | Auto),
 ]
+Beta = Annotated[
+    float | Auto,
+    PlainValidator(_auto_or_number(MAX_BETA), json_schema_input_type=float | Auto),
+]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Tag = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Hyperparameters(BaseModel):
@@ -66,29 +76,69 @@ class MethodHyperparameters(Hyperparameters):
     model_config = ConfigDict(extra="ignore")
 
 
+class DpoHyperparameters(MethodHyperparameters):
+    beta: Beta = AUTO
+
+
 class Supervised(BaseModel):
+    hyperparameters: MethodHyperparameters | None = None
+
+
+class Dpo(BaseModel):
+    hyperparameters: DpoHyperparameters | None = None
+
+
+class Grader(BaseModel):
+    type: Literal["string_check", "text_similarity", "python", "score_model", "multi"]
+
+
+class Reinforcement(BaseModel):
+    grader: Grader
     hyperparameters: MethodHyperparameters | None = None
 
 
 class Method(BaseModel):
     """Only the part named by `type` counts; others may be there."""
 
-    type: Literal["supervised"]
+    type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
+    dpo: Dpo | None = None
+    reinforcement: Reinforcement | None = None
 
-    @field_validator("type", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _is_available(cls, value: Any) -> Any:
-        if value in ("dpo", "reinforcement"):
-            raise InvalidRequest(
-                f"The method {value!r} is not available yet; use 'supervised'.", param="method.type"
-            )
-        return value
+    def _what_counts(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        kind = body.get("type")
+        counts = {name: value for name, value in body.items() if name in ("type", kind)}
+        if kind == "reinforcement":
+            counts.setdefault("reinforcement", {})  # which has to have a grader
+        return counts
+
+
+class Wandb(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    project: Name
+    name: Name | None = None
+    entity: Name | None = None
+    tags: list[Tag] = Field([], max_length=MAX_TAGS)
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _or_none(cls, tags: Any) -> Any:
+        return [] if tags is None else tags
+
+
+class Integration(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["wandb"]
+    wandb: Wandb
 
 
 class CreateJob(Request):
-    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {"integrations": ([],)}
-
     model: str
     training_file: str
     validation_file: str | None = None
@@ -96,6 +146,7 @@ class CreateJob(Request):
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     hyperparameters: Hyperparameters | None = None
     method: Method | None = None
+    integrations: list[Integration] | None = Field(None, max_length=MAX_INTEGRATIONS)
     metadata: dict[str, str] | None = None
 
     @field_validator("metadata")
@@ -124,13 +175,26 @@ class ShownHyperparameters(BaseModel):
     learning_rate_multiplier: float | Auto
 
 
+class ShownDpoHyperparameters(ShownHyperparameters):
+    beta: float | Auto
+
+
 class ShownSupervised(BaseModel):
     hyperparameters: ShownHyperparameters
 
 
-class ShownMethod(BaseModel):
+class ShownDpo(BaseModel):
+    hyperparameters: ShownDpoHyperparameters
+
+
+class SupervisedMethod(BaseModel):
     type: Literal["supervised"] = "supervised"
     supervised: ShownSupervised
+
+
+class DpoMethod(BaseModel):
+    type: Literal["dpo"] = "dpo"
+    dpo: ShownDpo
 
 
 class Job(BaseModel):
@@ -146,11 +210,11 @@ class Job(BaseModel):
     training_file: str
     validation_file: str | None
     hyperparameters: ShownHyperparameters
-    method: ShownMethod
+    method: SupervisedMethod | DpoMethod
     seed: int
     user_provided_suffix: str | None
     metadata: dict[str, str] | None
-    integrations: list[Any] = []
+    integrations: list[Integration]
     fine_tuned_model: str | None
     finished_at: int | None
     estimated_finish: int | None

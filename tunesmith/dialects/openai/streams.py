@@ -2,43 +2,60 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from tunesmith.dialects.openai import errors
-from tunesmith.domain.assignments import SampleOutput, SamplePart, SampleRequest
+from tunesmith.domain.assignments import (
+    SampleOutput,
+    SamplePart,
+    SampleRequest,
+    TokenLogprob,
+    ToolCall,
+)
 from tunesmith.domain.errors import InvalidRequest, TunesmithError
 from tunesmith.http import status_of
 from tunesmith.services.ports import Sampler
 
 log = structlog.get_logger()
 
+KEEP_ALIVE_SECONDS = 15.0  # proxies and clients give up on a connection that is silent for long
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE: Literal["[DONE]"] = "[DONE]"
+
 Result = TypeVar("Result")
-Part = tuple[int, SampleOutput]  # a piece of an answer, and which request's it is
-Frame = dict[str, Any]
+Piece = tuple[int, SampleOutput]  # of an answer, and which request's it is
+Part = Piece | None  # None: nothing came for a while
+Frame = dict[str, Any] | Literal["[DONE]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     text: str
+    logprobs: tuple[TokenLogprob, ...]
+    num_echoed: int  # of the log-probabilities: those of the prompt's tokens
+    tool_calls: tuple[ToolCall, ...]
     end: SampleOutput
 
 
 class Frames(Protocol):
-    """How a dialect's endpoint says the parts of its answers."""
+    """How an endpoint says the parts of its answers; a frame with a `type` is a named event."""
 
     def opening(self) -> Iterable[Frame]: ...
     def part(self, index: int, output: SampleOutput) -> Iterable[Frame]: ...
     def closing(self) -> Iterable[Frame]: ...
+    def failure(self, error: TunesmithError) -> Iterable[Frame]: ...
 
 
-async def merged(sampler: Sampler, requests: Sequence[SampleRequest]) -> AsyncGenerator[Part, None]:
+async def merged(
+    sampler: Sampler, requests: Sequence[SampleRequest], blame: errors.Blame
+) -> AsyncGenerator[Part, None]:
     """The parts of all answers as they come. The first failure ends and cancels them all."""
     arrived: asyncio.Queue[tuple[int, SampleOutput | Exception | None]] = asyncio.Queue()
     tasks = [
@@ -48,14 +65,18 @@ async def merged(sampler: Sampler, requests: Sequence[SampleRequest]) -> AsyncGe
     try:
         num_open = len(tasks)
         while num_open:
-            index, output = await arrived.get()
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                    index, output = await arrived.get()
+            except TimeoutError:
+                yield None
+                continue
             if isinstance(output, Exception):
                 raise output
             if output is None:
                 num_open -= 1
             elif output.part is SamplePart.FAILED:
-                param = "prompt" if requests[index].messages is None else "messages"
-                raise errors.of_failed_answer(output, param)
+                raise errors.of_failed_answer(output, blame)
             else:
                 yield index, output
     finally:
@@ -80,14 +101,23 @@ async def _pass_on(
 
 
 async def collected(parts: AsyncGenerator[Part, None], num_answers: int) -> list[Answer]:
-    texts: list[list[str]] = [[] for _ in range(num_answers)]
-    ends: dict[int, SampleOutput] = {}
+    outputs: list[list[SampleOutput]] = [[] for _ in range(num_answers)]
     async with aclosing(parts):
-        async for index, output in parts:
-            texts[index].append(output.text)
-            if output.part is SamplePart.DONE:
-                ends[index] = output
-    return [Answer(text="".join(text), end=ends[index]) for index, text in enumerate(texts)]
+        async for part in parts:
+            if part is not None:
+                outputs[part[0]].append(part[1])
+    return list(map(_answer, outputs))
+
+
+def _answer(outputs: Sequence[SampleOutput]) -> Answer:
+    return Answer(
+        text="".join(output.text for output in outputs),
+        logprobs=tuple(token for output in outputs for token in output.logprobs),
+        # An echo comes before there is a token of the answer.
+        num_echoed=sum(len(o.logprobs) for o in outputs if not o.completion_tokens),
+        tool_calls=tuple(output.tool_call for output in outputs if output.tool_call is not None),
+        end=outputs[-1],
+    )
 
 
 async def unless_left(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
@@ -113,7 +143,7 @@ async def _wait_until_left(request: Request) -> None:
 async def respond(
     request: Request, parts: AsyncGenerator[Part, None], frames: Frames
 ) -> StreamingResponse:
-    """An event stream; what fails before the first part is an ordinary error still."""
+    """An event stream; what fails soon, before the first part, is an ordinary error still."""
     first = await unless_left(request, _next(parts))
     return StreamingResponse(
         _events(first, parts, frames),
@@ -131,21 +161,39 @@ async def _events(
 ) -> AsyncIterator[bytes]:
     try:
         async with aclosing(parts):
-            for frame in (*frames.opening(), *frames.part(*first)):
+            for frame in frames.opening():
                 yield _event(frame)
-            async for index, output in parts:
-                for frame in frames.part(index, output):
-                    yield _event(frame)
+            for event in _part_events(first, frames):
+                yield event
+            async for part in parts:
+                for event in _part_events(part, frames):
+                    yield event
             for frame in frames.closing():
                 yield _event(frame)
-            yield b"data: [DONE]\n\n"
     except TunesmithError as error:
-        yield _event(errors.body(error, status_of(error)))
+        for frame in frames.failure(error):
+            yield _event(frame)
     except Exception:
         log.exception("stream failed")
         hidden = TunesmithError("The server had an error while answering.", code="server_error")
-        yield _event(errors.body(hidden, 500))
+        for frame in frames.failure(hidden):
+            yield _event(frame)
+
+
+def _part_events(part: Part, frames: Frames) -> Iterator[bytes]:
+    if part is None:
+        yield KEEP_ALIVE
+    else:
+        yield from map(_event, frames.part(*part))
 
 
 def _event(frame: Frame) -> bytes:
-    return f"data: {json.dumps(frame, separators=(',', ':'))}\n\n".encode()
+    if isinstance(frame, str):
+        return f"data: {frame}\n\n".encode()
+    name = f"event: {frame['type']}\n" if "type" in frame else ""
+    return f"{name}data: {json.dumps(frame, separators=(',', ':'))}\n\n".encode()
+
+
+def failure(error: TunesmithError) -> Frame:
+    """The envelope, in the midst of a stream."""
+    return errors.body(error, status_of(error))

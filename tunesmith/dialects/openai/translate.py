@@ -24,9 +24,14 @@ _LENGTHS = {
     "upload_": 24,
     "part_": 24,
     "evt_": 24,
+    "cp_": 24,
     "org-": 24,
     "chatcmpl-": 24,
     "cmpl-": 24,
+    "call_": 24,
+    "resp_": 24,
+    "msg_": 24,
+    "fc_": 24,
 }
 _PREFIXES = {
     "file": "file-",
@@ -35,6 +40,7 @@ _PREFIXES = {
     "checkpoint": "ftckpt_",
     "upload": "upload_",
     "part": "part_",
+    "permission": "cp_",
 }
 _SHORT_ID = re.compile(r"ft:.*:([A-Za-z0-9]{8})(?::ckpt-step-\d+)?", re.DOTALL)
 

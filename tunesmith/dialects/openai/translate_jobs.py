@@ -9,17 +9,26 @@ from tunesmith.dialects.openai import schemas_jobs as schemas
 from tunesmith.dialects.openai.translate import (
     file_id,
     inner_id,
+    model_name,
     outer_id,
     seconds,
-    short_id_in,
     tuned_model_name,
 )
 from tunesmith.domain import datasets
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.events import Event, EventKind, Level
-from tunesmith.domain.hyperparameters import Hyperparameters
-from tunesmith.domain.jobs import Checkpoint, Failure, Job, JobStatus, NewJob
+from tunesmith.domain.hyperparameters import AUTO, Hyperparameters, Method
+from tunesmith.domain.jobs import (
+    Checkpoint,
+    Failure,
+    Integration,
+    Job,
+    JobFilter,
+    JobStatus,
+    NewJob,
+)
+from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page
 
 _STATUSES = {
@@ -47,66 +56,75 @@ _METRICS = {
     "full_validation_token_accuracy": "full_valid_mean_token_accuracy",
 }
 _CHECKPOINT_METRICS = {"step", "train_loss", *_METRICS.values()}
+_DPO_METRICS = {
+    "chosen_reward": "train_mean_chosen_reward",
+    "rejected_reward": "train_mean_rejected_reward",
+    "reward_accuracy": "train_mean_reward_accuracy",
+    "reward_margin": "train_mean_reward_margin",
+}
 
 
-def new_job(body: schemas.CreateJob) -> NewJob:
-    if short_id_in(body.model) is not None:
-        raise InvalidRequest(
-            f"The model `{body.model}` is not available for fine-tuning: "
-            "training a fine-tuned model further is not available yet.",
-            param="model",
-            code="model_not_available",
-        )
+def new_job(body: schemas.CreateJob, initial_model: TunedModel | None) -> NewJob:
+    """`initial_model` is the tuned model that the body names, if it does name one."""
     return NewJob(
-        base_model=body.model,
+        base_model=initial_model.base_model if initial_model else body.model,
+        initial_model=initial_model,
         training_file_id=inner_id("file", body.training_file, param="training_file"),
         validation_file_id=(
             inner_id("file", body.validation_file, param="validation_file")
             if body.validation_file
             else None
         ),
+        method=_method(body),
         hyperparameters=_hyperparameters(body),
+        integrations=tuple(_integration(asked) for asked in body.integrations or ()),
         seed=body.seed,
         suffix=body.suffix,
         metadata=body.metadata,
     )
 
 
-def metadata_filter(query: Iterable[tuple[str, str]]) -> dict[str, str]:
+def job_filter(query: Iterable[tuple[str, str]]) -> JobFilter:
     """From `metadata[key]=value`, where `metadata[key]=` asks for an empty value.
 
     Jobs without any are asked for as `metadata=null`, and by OpenAI's Node client as `metadata=`.
     """
-    pairs: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
+    has_no_metadata = False
     for name, value in query:
+        if name.startswith("metadata") and "\0" in name + value:
+            raise InvalidRequest("metadata: no job has a NUL character there.", param="metadata")
         if name == "metadata":
-            raise InvalidRequest(
-                f"`metadata={value}` is not available yet; ask for `metadata[key]=value`.",
-                param="metadata",
-            )
-        if name.startswith("metadata[") and name.endswith("]"):
-            pairs[name.removeprefix("metadata[").removesuffix("]")] = value
-    return pairs
+            if value not in ("", "null"):
+                raise InvalidRequest(
+                    "metadata: ask for `metadata[key]=value`, or `metadata=null`.", param="metadata"
+                )
+            has_no_metadata = True
+        elif name.startswith("metadata[") and name.endswith("]"):
+            pairs.append((name.removeprefix("metadata[").removesuffix("]"), value))
+    if len(pairs) > schemas.MAX_METADATA_PAIRS:
+        message = f"metadata: at most {schemas.MAX_METADATA_PAIRS} pairs can be asked for."
+        raise InvalidRequest(message, param="metadata")
+    return JobFilter(metadata=tuple(pairs), has_no_metadata=has_no_metadata)
 
 
 def job(job: Job, organization: Organization) -> schemas.Job:
-    hyperparameters = _shown(job.hyperparameters)
-    supervised = schemas.ShownSupervised(hyperparameters=hyperparameters)
     validation, is_running = job.validation_file, job.status is JobStatus.RUNNING
     finish = job.estimated_finish_at if is_running else None
     return schemas.Job(
         id=job_id(job),
         created_at=seconds(job.created_at),
-        model=job.base_model,
+        model=model_name(job.initial_model) if job.initial_model else job.base_model,
         organization_id=outer_id("org-", organization.id),
         status=status(job.status),
         training_file=file_id(job.training_file.file_id),
         validation_file=None if validation is None else file_id(validation.file_id),
-        hyperparameters=hyperparameters,
-        method=schemas.ShownMethod(supervised=supervised),
+        hyperparameters=_shown(job.hyperparameters),
+        method=_shown_method(job),
         seed=job.seed,
         user_provided_suffix=job.suffix,
         metadata=job.metadata,
+        integrations=[_shown_integration(integration) for integration in job.integrations],
         fine_tuned_model=_model_name(job, organization, job.tuned_model_short_id, None),
         finished_at=None if job.finished_at is None else seconds(job.finished_at),
         estimated_finish=None if finish is None else seconds(finish),
@@ -146,16 +164,60 @@ def job_id(job: Job) -> str:
     return outer_id("ftjob-", job.id)
 
 
+def _method(body: schemas.CreateJob) -> Method:
+    if body.method is None:
+        return Method.SUPERVISED
+    if body.method.type == "reinforcement":
+        raise InvalidRequest(
+            "The method 'reinforcement' is not available yet; use 'supervised' or 'dpo'.",
+            param="method.type",
+        )
+    return Method(body.method.type)
+
+
 def _hyperparameters(body: schemas.CreateJob) -> Hyperparameters:
     """A method's own come before the older, top-level ones."""
-    supervised = body.method.supervised if body.method else None
-    of_method = supervised.hyperparameters if supervised else None
+    method = body.method
+    part = (method.supervised or method.dpo) if method else None
+    of_method = part.hyperparameters if part else None
     asked = of_method or body.hyperparameters or schemas.Hyperparameters()
     return Hyperparameters(
         num_epochs=asked.n_epochs,
         batch_size=asked.batch_size,
         learning_rate_multiplier=asked.learning_rate_multiplier,
+        beta=asked.beta if isinstance(asked, schemas.DpoHyperparameters) else AUTO,
     )
+
+
+def _integration(asked: schemas.Integration) -> Integration:
+    its = asked.wandb
+    return Integration(
+        kind=asked.type,
+        project=its.project,
+        name=its.name,
+        entity=its.entity,
+        tags=tuple(its.tags),
+    )
+
+
+def _shown_integration(integration: Integration) -> schemas.Integration:
+    wandb = schemas.Wandb(
+        project=integration.project,
+        name=integration.name,
+        entity=integration.entity,
+        tags=list(integration.tags),
+    )
+    return schemas.Integration(type="wandb", wandb=wandb)
+
+
+def _shown_method(job: Job) -> schemas.SupervisedMethod | schemas.DpoMethod:
+    shown = _shown(job.hyperparameters)
+    if job.method is Method.SUPERVISED:
+        supervised = schemas.ShownSupervised(hyperparameters=shown)
+        return schemas.SupervisedMethod(supervised=supervised)
+    beta = job.hyperparameters.beta
+    of_dpo = schemas.ShownDpoHyperparameters(**shown.model_dump(), beta=beta)
+    return schemas.DpoMethod(dpo=schemas.ShownDpo(hyperparameters=of_dpo))
 
 
 def _shown(hyperparameters: Hyperparameters) -> schemas.ShownHyperparameters:
@@ -244,6 +306,12 @@ def _event_message(event: Event, job: Job, organization: Organization) -> str:
         case EventKind.INTERRUPTED:
             reason = data.get("reason", "unknown")
             return f"Fine-tuning job interrupted ({reason}); it waits for a worker to go on"
+        case EventKind.PAUSED if model is not None:
+            return f"Fine-tuning job paused at step {step} with Snapshot ID: {model}"
+        case EventKind.PAUSED:
+            return "Fine-tuning job paused before its first checkpoint"
+        case EventKind.UNPAUSED:
+            return "Fine-tuning job resumed; it waits for a worker to go on"
         case EventKind.STOPPED:
             return "Fine-tuning job cancelled; its checkpoints are kept"
         case EventKind.FAILED if job.failure is not None:
@@ -260,7 +328,8 @@ def _validating_message(job: Job) -> str:
 
 
 def _step_message(data: Mapping[str, Any]) -> str:
-    message = f"Step {data['step']}/{data['total_steps']}: training loss={data['train_loss']:.2f}"
+    message = f"Step {data['step']}/{data['total_steps']}: "
+    message += f"training loss={data.get('train_loss', math.nan):.2f}"
     for key, name in (
         ("validation_loss", "validation loss"),
         ("full_validation_loss", "full validation loss"),
@@ -286,6 +355,5 @@ def _checkpoint(checkpoint: Checkpoint, job: Job, organization: Organization) ->
 
 def renamed(metrics: Mapping[str, float]) -> dict[str, float]:
     """Under the original's names, and finite: clients' JSON has no word for anything else."""
-    return {
-        _METRICS.get(name, name): value for name, value in metrics.items() if math.isfinite(value)
-    }
+    names = _METRICS | _DPO_METRICS
+    return {names.get(name, name): value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,81 @@
+"""Embeddings of texts."""
+
+import asyncio
+import base64
+import struct
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.dialects.openai import errors, models, streams
+from tunesmith.dialects.openai import schemas_embeddings as schemas
+from tunesmith.dialects.openai.auth import Secret, as_caller
+from tunesmith.dialects.openai.translate import model_name
+from tunesmith.domain.assignments import EmbedRequest, SamplePart
+from tunesmith.http import foundation_of
+from tunesmith.services import inference
+from tunesmith.services.context import Context
+from tunesmith.services.ports import Sampler
+
+MAX_AT_ONCE = 32  # of one request's texts on their way to workers
+
+router = APIRouter(prefix="/embeddings", tags=["answers"])
+
+
+@router.post("")
+async def create_embeddings(
+    _: Secret, request: Request, body: schemas.CreateEmbedding
+) -> schemas.EmbeddingList:
+    async with as_caller(request, writes=False) as ctx:
+        model, wanted = await run_in_threadpool(_prepare, ctx, body)
+    sampler = foundation_of(request).house.sampler
+    made = await streams.unless_left(request, _embed_all(sampler, wanted, body))
+    num_tokens = sum(tokens for _, tokens in made)
+    return schemas.EmbeddingList(
+        data=[
+            schemas.Embedding(index=index, embedding=embedding)
+            for index, (embedding, _) in enumerate(made)
+        ],
+        model=model,
+        usage=schemas.EmbeddingUsage(prompt_tokens=num_tokens, total_tokens=num_tokens),
+    )
+
+
+def _prepare(ctx: Context, body: schemas.CreateEmbedding) -> tuple[str, list[EmbedRequest]]:
+    model = models.resolve(ctx, body.model)
+    return model_name(model), inference.embed_requests(ctx, model, body.input)
+
+
+Made = tuple[list[float] | str, int]  # an embedding as it is sent, and its text's tokens
+
+
+async def _embed_all(
+    sampler: Sampler, requests: list[EmbedRequest], body: schemas.CreateEmbedding
+) -> list[Made]:
+    """In the order of the requests. The first failure ends and cancels them all."""
+    gate = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def embed(request: EmbedRequest) -> Made:
+        async with gate:
+            return await _embed(sampler, request, body)
+
+    tasks = [asyncio.create_task(embed(request)) for request in requests]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _embed(sampler: Sampler, request: EmbedRequest, body: schemas.CreateEmbedding) -> Made:
+    output = await sampler.embed(request)
+    if output.part is SamplePart.FAILED:
+        raise errors.of_failed_answer(output, errors.Blame(prompt="input"))
+    vector = inference.unit_vector(output.embedding, body.dimensions)
+    sent = _base64(vector) if body.encoding_format == "base64" else vector
+    return sent, output.prompt_tokens
+
+
+def _base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

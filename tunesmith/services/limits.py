@@ -1,0 +1,126 @@
+"""How much an organization may ask in a minute: a bucket for requests, and one for tokens.
+
+The buckets are in this process's memory: of several servers, each has its own.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from tunesmith.domain.assignments import EmbedRequest, SampleOutput, SamplePart, SampleRequest
+from tunesmith.domain.errors import RateLimited
+from tunesmith.services.ports import Sampler
+
+SECONDS = 60.0
+
+
+class Unit(StrEnum):
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is left of a limit; `full_in_seconds` until all of it is there again."""
+
+    unit: Unit
+    limit: int
+    remaining: int
+    full_in_seconds: float
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Holds a minute's worth and fills up evenly. A debt, below zero, is paid off first."""
+
+    limit: int
+    level: float
+    at: float
+
+    def fill(self, now: float) -> None:
+        self.level = min(self.limit, self.level + (now - self.at) * self.limit / SECONDS)
+        self.at = now
+
+    def seconds_until(self, level: float) -> float:
+        return max(0.0, level - self.level) * SECONDS / self.limit
+
+
+class Limiter:
+    """For one thread, the event loop's. `per_minute` names the units that are limited."""
+
+    def __init__(
+        self,
+        per_minute: Mapping[Unit, int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._per_minute = dict(per_minute)
+        self._clock = clock
+        self._buckets: dict[tuple[UUID, Unit], _Bucket] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._per_minute)
+
+    def admit(self, owner: UUID) -> None:
+        """Count a request; raises `RateLimited`, and counts nothing, where a bucket is empty.
+
+        How many tokens it takes is known when it is answered. So it is let in while any are left,
+        and what it takes beyond them is a debt.
+        """
+        for unit in self._per_minute:
+            bucket = self._bucket(owner, unit)
+            if bucket.level < 1:
+                raise RateLimited(unit, bucket.limit, retry_after_seconds=bucket.seconds_until(1))
+        self.spend(owner, Unit.REQUESTS, 1)
+
+    def spend(self, owner: UUID, unit: Unit, amount: int) -> None:
+        if unit in self._per_minute:
+            self._bucket(owner, unit).level -= amount
+
+    def standings(self, owner: UUID) -> tuple[Standing, ...]:
+        return tuple(self._standing(unit, self._bucket(owner, unit)) for unit in self._per_minute)
+
+    def _bucket(self, owner: UUID, unit: Unit) -> _Bucket:
+        """As it is now."""
+        now, limit = self._clock(), self._per_minute[unit]
+        bucket = self._buckets.setdefault((owner, unit), _Bucket(limit, limit, now))
+        bucket.fill(now)
+        return bucket
+
+    @staticmethod
+    def _standing(unit: Unit, bucket: _Bucket) -> Standing:
+        return Standing(
+            unit=unit,
+            limit=bucket.limit,
+            remaining=max(0, int(bucket.level)),
+            full_in_seconds=bucket.seconds_until(bucket.limit),
+        )
+
+
+class MeteredSampler:
+    """A `Sampler` that counts what its answers take from their owner's tokens."""
+
+    def __init__(self, sampler: Sampler, limiter: Limiter, owner: UUID) -> None:
+        self._sampler = sampler
+        self._limiter = limiter
+        self._owner = owner
+
+    async def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
+        taken = 0
+        try:
+            async with aclosing(self._sampler.sample(request)) as outputs:
+                async for output in outputs:
+                    if output.part is SamplePart.DONE:
+                        taken = output.prompt_tokens + output.completion_tokens
+                    else:
+                        taken += 1  # all that is known of an answer that nobody waits for
+                    yield output
+        finally:
+            self._limiter.spend(self._owner, Unit.TOKENS, taken)
+
+    async def embed(self, request: EmbedRequest) -> SampleOutput:
+        output = await self._sampler.embed(request)
+        self._limiter.spend(self._owner, Unit.TOKENS, output.prompt_tokens)
+        return output

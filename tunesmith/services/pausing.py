@@ -1,0 +1,47 @@
+"""Pausing a job and letting it go on: what its owner wants, and how it comes about."""
+
+from datetime import datetime
+from uuid import UUID
+
+from tunesmith.domain.accounts import Scope
+from tunesmith.domain.events import EventKind
+from tunesmith.domain.jobs import Job, JobStatus, Task
+from tunesmith.services import checkpoints
+from tunesmith.services.context import Context
+from tunesmith.services.jobs import tell
+from tunesmith.store.database import Store
+
+
+def pause(ctx: Context, job_id: UUID) -> Job:
+    """At once for a job that waits; one that runs is paused when its worker has let go of it."""
+    ctx.require(Scope.JOBS_WRITE)
+    job = ctx.store.jobs.get(job_id, ctx.owner)
+    if job.status is JobStatus.QUEUED:
+        return come_about(ctx.store, job, ctx.now())
+    pausing = job.pausing()
+    ctx.store.jobs.replace(job, pausing)
+    return pausing
+
+
+def resume(ctx: Context, job_id: UUID) -> Job:
+    """Go on from the snapshot; a pause that has not come about yet is taken back."""
+    ctx.require(Scope.JOBS_WRITE)
+    job = ctx.store.jobs.get(job_id, ctx.owner)
+    resumed = job.resumed()
+    ctx.store.jobs.replace(job, resumed)
+    if resumed.status is JobStatus.QUEUED:
+        now = ctx.now()
+        ctx.store.queue.push(job.id, Task.TRAIN, now)
+        tell(ctx.store, job, EventKind.UNPAUSED, now=now)
+    return resumed
+
+
+def come_about(store: Store, job: Job, now: datetime) -> Job:
+    """Out of the queue, with a snapshot that answers where there is anything to take one of."""
+    paused = job.paused()
+    store.jobs.replace(job, paused)
+    store.queue.remove(job.id)
+    snapshot = checkpoints.name_newest(store, job, now)
+    model = checkpoints.model_of(snapshot) if snapshot else {}
+    tell(store, job, EventKind.PAUSED, now=now, **model)
+    return paused
