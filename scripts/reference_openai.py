@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from tunesmith.dialects import openai
-from tunesmith.dialects.openai import schemas
+from tunesmith.json_body import Request
 
 NOTE = (
     "<!-- Written by scripts/reference_openai.py: change the code, then run scripts.reference. -->"
@@ -152,7 +152,7 @@ class Page:
         kind = self._classes.get(name)
         if kind is None:
             return
-        if issubclass(kind, schemas.Request):
+        if issubclass(kind, Request):
             for field in sorted(kind.UNAVAILABLE):
                 allowed = ", ".join(f"`{json.dumps(value)}`" for value in kind.UNAVAILABLE[field])
                 text = f"unless it is {allowed} or null" if allowed else ""
@@ -197,7 +197,7 @@ class Page:
         yield from ("", "## Fields of answers that are always null", "")
         for name, schema in sorted(self._components.items()):
             kind = self._classes.get(name.rsplit("__", 1)[-1].split("-")[0])
-            if kind is not None and issubclass(kind, schemas.Request):
+            if kind is not None and issubclass(kind, Request):
                 continue
             for field, inner in schema.get("properties", {}).items():
                 if inner.get("type") == "null":

@@ -1,12 +1,15 @@
 """JSON bodies of requests: what all dialects ask of one."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from tunesmith.domain.errors import InvalidRequest
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Request(BaseModel):
@@ -28,7 +31,7 @@ class Request(BaseModel):
             body = _read_json(body)
         if not isinstance(body, dict):
             raise InvalidRequest("The body must be a JSON object.")
-        _refuse_nul(body)
+        _refuse_what_is_no_text(body)
         return {name: value for name, value in body.items() if cls._is_heeded(name, value)}
 
     @classmethod
@@ -51,14 +54,14 @@ def _read_json(body: bytes) -> Any:
         raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
 
 
-def _refuse_nul(body: dict[str, Any]) -> None:
-    """PostgreSQL cannot store it, and nobody means it."""
-    waiting: list[tuple[str, Any]] = [("", name) for name in body] + list(body.items())
+def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
+    """Halves of characters, which JSON can escape, and NUL: neither can be stored."""
+    waiting = list(body.items())
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, str) and "\0" in value:
-            message = f"{name or 'The body'}: NUL characters are not accepted."
-            raise InvalidRequest(message, param=name or None)
+        if isinstance(value, str) and ("\0" in value or _LONE_SURROGATE.search(value)):
+            message = f"{name}: the text has a NUL or half a character in it."
+            raise InvalidRequest(message, param=name)
         if isinstance(value, list):
             waiting.extend((name, item) for item in value)
         elif isinstance(value, dict):

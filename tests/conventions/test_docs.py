@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from scripts import reference
-from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain import errors
+from tunesmith.json_body import Request
 from tunesmith.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent

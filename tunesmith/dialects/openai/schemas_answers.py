@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, model_validator
 
-from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain.errors import InvalidRequest
+from tunesmith.json_body import Request
 
 MAX_CHOICES = 128
 MAX_STOPS = 4
