@@ -9,6 +9,7 @@ from tunesmith.dialects.cloudflare import schemas_finetunes as schemas
 from tunesmith.dialects.cloudflare import translate_finetunes as translate
 from tunesmith.dialects.cloudflare.auth import InReadContext, as_caller
 from tunesmith.domain.accounts import Scope
+from tunesmith.domain.adapters import FILE_NAMES
 from tunesmith.domain.errors import TooLarge, TunesmithError
 from tunesmith.domain.files import Blob, FilePurpose
 from tunesmith.http import foundation_of
@@ -25,14 +26,18 @@ MAX_FORM_BYTES = 256 * 1024  # of a body, beside its file
 ASSET_BODY = multipart_form.openapi_body(
     ["file", "file_name"],
     file={"type": "string", "format": "binary"},
-    file_name={"type": "string"},
-    hyperparameters={"type": "string"},
+    file_name={
+        "type": "string",
+        "description": f"`{'`, `'.join(FILE_NAMES)}`, or a name that ends in "
+        f"`{translate.TRAINING_SUFFIX}`: data to train on, instead of the two.",
+    },
+    hyperparameters=schemas.Hyperparameters.model_json_schema(),
 )
 
 
 @router.post("", openapi_extra=ASSET_BODY)
 async def create_asset(finetune: str, request: Request) -> schemas.CreatedAsset:
-    """One file of the two, or training data."""
+    """One file of the two of an adapter, which answers with the second; or data to train on."""
     house = foundation_of(request).house
     await _before_the_body(request, finetune, house.adapter_limits.max_file_bytes)
     with house.blobs.writer(house.adapter_limits.max_file_bytes) as writer:

@@ -23,7 +23,7 @@ class CreateFinetune(Request):
 
 
 class Hyperparameters(Request):
-    """Of training data; a part `hyperparameters` of the form holds them as JSON."""
+    """Of training data alone: a part of the form that holds a JSON object."""
 
     num_epochs: int | Literal["auto"] = "auto"
     batch_size: int | Literal["auto"] = "auto"
