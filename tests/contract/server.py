@@ -125,10 +125,12 @@ class ScriptedSampler:
     requests: list[SampleRequest] = field(default_factory=list)
     embed_requests: list[EmbedRequest] = field(default_factory=list)
     num_cancelled: int = 0
+    is_busy: bool = False
 
     def reset(self) -> None:
         self.script, self.requests, self.num_cancelled = say_hello, [], 0
         self.embedding_script, self.embed_requests = embedded, []
+        self.is_busy = False
 
     async def embed(self, request: EmbedRequest) -> SampleOutput:
         self.embed_requests.append(request)
