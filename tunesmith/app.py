@@ -64,16 +64,18 @@ def build(settings: Settings) -> Application:
         first_key = _ensure_keys(store, settings)
         _offer_tiny(store)
     app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings))
+    limiter = _limiter(settings)
     openai_app = openai.build(
         foundation,
         max_upload_bytes=settings.max_upload_bytes,
         max_multipart_upload_bytes=settings.max_multipart_upload_bytes,
         results_as_base64=settings.results_as_base64,
-        limiter=_limiter(settings),
+        limiter=limiter,
     )
     admin_app = admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private)
     mount(app, openai.PREFIX, openai_app)
-    mount(app, cloudflare.PREFIX, cloudflare.build(foundation))
+    cloudflare_app = cloudflare.build(foundation, openai_app=openai_app, limiter=limiter)
+    mount(app, cloudflare.PREFIX, cloudflare_app)
     mount(app, admin.PREFIX, admin_app)
     mount(app, routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)

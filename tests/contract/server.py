@@ -187,7 +187,9 @@ class Server:
             results_as_base64=True,
             limiter=limiter,
         )
-        self.cloudflare_app = cloudflare.build(foundation)
+        self.cloudflare_app = cloudflare.build(
+            foundation, openai_app=self.openai_app, limiter=limiter
+        )
         app = FastAPI(openapi_url=None)
         mount(app, openai.PREFIX, self.openai_app)
         mount(app, cloudflare.PREFIX, self.cloudflare_app)

@@ -40,7 +40,7 @@ def test_a_penalty_changes_what_is_greedily_chosen() -> None:
     assert penalized.next(LOGITS) == 4
 
 
-@pytest.mark.parametrize(("top_k", "top_p"), [(1, 1.0), (2, 1.0), (3, 1.0), (50, 1.0), (4, 0.6)])
+@pytest.mark.parametrize(("top_k", "top_p"), [(1, 1.0), (2, 1.0), (3, 1.0), (50, 1.0), (4, 0.9)])
 def test_top_k_and_top_p_are_those_of_transformers(top_k: int, top_p: float) -> None:
     ids = torch.tensor([PROMPT_IDS])
     kept = TopKLogitsWarper(top_k)(ids, LOGITS[None] / 0.8)
@@ -48,7 +48,7 @@ def test_top_k_and_top_p_are_those_of_transformers(top_k: int, top_p: float) -> 
         kept = TopPLogitsWarper(top_p)(ids, kept)
     expected = torch.softmax(kept[0], dim=-1)
     seen = frequencies(choice(temperature=0.8, top_k=top_k, top_p=top_p))
-    assert torch.equal(seen > 0, expected > 0.001) or top_k == 50
+    assert not seen[expected == 0].any()
     assert torch.allclose(seen, expected, atol=0.04)
 
 
