@@ -46,7 +46,7 @@ def _joined(content: Any) -> Any:
 
 
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = BeforeValidator(_whole)
 Name = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
 Text = Annotated[
     str | None,
@@ -196,15 +196,15 @@ class RunText(Request):
     lora: str | None = Field(None, description="The id or the name of a finetune.")
     raw: Flag = Field(None, description="Without the chat template. Null is false.")
     stream: Flag = None
-    max_tokens: Whole | None = Field(
-        None, ge=1, le=2**31 - 1, description=f"Null is {DEFAULT_MAX_TOKENS}."
+    max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1), Whole] | None = Field(
+        None, description=f"Null is {DEFAULT_MAX_TOKENS}."
     )
     temperature: float | None = Field(
         None, ge=0, le=5, description=f"Null is {DEFAULT_TEMPERATURE}."
     )
     top_p: float | None = Field(None, ge=0.001, le=1)
-    top_k: Whole | None = Field(None, ge=1, le=50)
-    seed: Whole | None = Field(None, ge=1, le=9_999_999_999)
+    top_k: Annotated[int, Field(ge=1, le=50), Whole] | None = None
+    seed: Annotated[int, Field(ge=1, le=9_999_999_999), Whole] | None = None
     repetition_penalty: float | None = Field(
         None, ge=0, le=2, description="0 and 1 change nothing."
     )
