@@ -29,6 +29,18 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest file that may be uploaded in parts, whatever one piece may have.",
     )
+    max_adapters: int = Field(
+        100, ge=1, description="How many adapters an organization may register."
+    )
+    max_adapter_bytes: int = Field(
+        300 * 1024 * 1024, gt=0, description="Largest file of an adapter that may be brought here."
+    )
+    max_adapter_rank: int = Field(
+        32, ge=1, le=256, description="Largest rank of an adapter that may be brought here."
+    )
+    public_adapters: bool = Field(
+        True, description="Whether an adapter may be shown to, and asked by, every organization."
+    )
     requests_per_minute: int | None = Field(
         None,
         ge=1,

@@ -12,7 +12,7 @@ from uuid import uuid4
 import uvicorn
 from fastapi import FastAPI
 
-from tunesmith.dialects import admin, openai
+from tunesmith.dialects import admin, cloudflare, openai
 from tunesmith.domain.accounts import (
     USER_SCOPES,
     Key,
@@ -126,10 +126,12 @@ class ScriptedSampler:
     requests: list[SampleRequest] = field(default_factory=list)
     embed_requests: list[EmbedRequest] = field(default_factory=list)
     num_cancelled: int = 0
+    is_busy: bool = False
 
     def reset(self) -> None:
         self.script, self.requests, self.num_cancelled = say_hello, [], 0
         self.embedding_script, self.embed_requests = embedded, []
+        self.is_busy = False
 
     async def embed(self, request: EmbedRequest) -> SampleOutput:
         self.embed_requests.append(request)
@@ -191,15 +193,24 @@ class Server:
             results_as_base64=True,
             limiter=limiter,
         )
+        self.cloudflare_app = cloudflare.build(
+            foundation, openai_app=self.openai_app, limiter=limiter
+        )
         app = FastAPI(openapi_url=None)
         mount(app, openai.PREFIX, self.openai_app)
         mount(app, admin.PREFIX, admin.build(foundation, webhooks_allow_private=False))
+        mount(app, cloudflare.PREFIX, self.cloudflare_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()
         self._serve(app)
 
-    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES, slug: str | None = None) -> Caller:
+    def new_caller(
+        self,
+        scopes: frozenset[Scope] = USER_SCOPES,
+        slug: str | None = None,
+        email: str | None = None,
+    ) -> Caller:
         slug = slug or f"acme-{uuid4().hex[:6]}"
         organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
@@ -212,6 +223,7 @@ class Server:
             scopes=scopes,
             created_at=now(),
             expires_at=None,
+            email=email,
         )
         with self.database.write() as store:
             store.accounts.add_organization(organization)

@@ -29,11 +29,15 @@ def create_key(
         typer.Option("--scopes", help=f"Comma-separated: {', '.join(Scope)}; or `user`, `all`."),
     ] = "user",
     name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "key",
+    email: Annotated[
+        str | None,
+        typer.Option("--email", help="Its owner's, for clients that send one beside the key."),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it, alone, on standard output. It cannot be shown again."""
     wanted = {"user": sorted(USER_SCOPES), "all": sorted(Scope)}.get(scopes, scopes.split(","))
-    body = {"name": name, "scopes": [scope.strip() for scope in wanted]}
+    body = {"name": name, "scopes": [scope.strip() for scope in wanted], "email": email}
     typer.echo(ask(data_dir, "POST", "/keys", body)["key"])
 
 

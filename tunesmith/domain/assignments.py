@@ -195,8 +195,10 @@ class SampleRequest:
     max_tokens: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int | None = None  # draw from so many of the likeliest tokens
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0  # above 0; above 1 tokens of prompt and answer get less likely
     stop: tuple[str, ...] = field(default=())
     seed: int | None = None
     logit_bias: dict[int, float] = field(default_factory=dict)  # token id -> added to its logit

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from tunesmith.domain.accounts import Key, Organization, Scope
+from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.errors import PermissionDenied
 from tunesmith.services.ports import Sampler
 from tunesmith.store.blobs import Blobs
@@ -25,6 +26,7 @@ class House:
     sampler: Sampler
     now: Clock
     device_prices: Mapping[str, float] = field(default_factory=dict)
+    adapter_limits: AdapterLimits = field(default_factory=AdapterLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,8 @@ class Context:
     def now(self) -> datetime:
         return self.house.now()
 
-    def require(self, scope: Scope) -> None:
-        if not self.key.allows(scope):
-            raise PermissionDenied(
-                f"This key lacks the scope {scope.value!r}; use a key that has it."
-            )
+    def require(self, *scopes: Scope) -> None:
+        """One of these."""
+        if not any(self.key.allows(scope) for scope in scopes):
+            wanted = " or ".join(repr(scope.value) for scope in scopes)
+            raise PermissionDenied(f"This key lacks the scope {wanted}; use a key that has it.")

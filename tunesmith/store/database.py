@@ -18,6 +18,7 @@ from alembic.config import Config
 
 from tunesmith.domain.errors import Unavailable
 from tunesmith.store.accounts import Accounts
+from tunesmith.store.adapters import Adapters
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
 from tunesmith.store.integrations import Integrations
@@ -48,6 +49,7 @@ class Store:
         self.events = Events(connection)
         self.models = Models(connection)
         self.measurements = Measurements(connection)
+        self.adapters = Adapters(connection)
         self.webhooks = Webhooks(connection)
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)

@@ -52,6 +52,16 @@ class Events:
         query = sa.select(events.c.data).where(events.c.job_id == job_id, events.c.step == step)
         return self._connection.scalar(query)
 
+    def newest_metrics(self, job_id: UUID) -> dict[str, Any] | None:
+        """Of the last step that was told."""
+        query = (
+            sa.select(events.c.data)
+            .where(events.c.job_id == job_id, events.c.step.is_not(None))
+            .order_by(events.c.step.desc())
+            .limit(1)
+        )
+        return self._connection.scalar(query)
+
     def list_metrics(self, job_id: UUID) -> list[dict[str, Any]]:
         """Every step's figures, in order."""
         query = (

@@ -90,6 +90,18 @@ class Models:
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else _tuned(row)
 
+    def find_tuned_by_id(self, model_id: UUID) -> TunedModel | None:
+        """Whoever owns it."""
+        query = _WITH_SLUG.where(tuned_models.c.id == model_id)
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
+    def find_tuned_of_job(self, job_id: UUID) -> TunedModel | None:
+        """What it has left at its end, whoever owns it."""
+        query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
     def find_permitted(self, short_id: str, organization_id: UUID) -> TunedModel | None:
         """A tuned model of others that this organization may ask."""
         permitted = sa.exists().where(

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from scripts.reference_openai import NOT_SERVED
+from scripts.reference_dialects import NOT_SERVED_OF_OPENAI
 from tests.contract.openai.support import EXAMPLES, create_job, trained_job, upload
 from tests.contract.server import BASE, ScriptedSampler
 from tests.contract.worker import Worker
@@ -183,7 +183,7 @@ def methods_of(resource: Any, name: str) -> Iterator[str]:
 
 def test_every_method_of_the_client_is_accounted_for(client: openai.OpenAI) -> None:
     methods = [method for name in RESOURCES for method in methods_of(getattr(client, name), name)]
-    accounted = [*CALLS, *NOT_SERVED, *NEEDS_NO_SERVER]
+    accounted = [*CALLS, *NOT_SERVED_OF_OPENAI, *NEEDS_NO_SERVER]
     assert sorted(methods) == sorted(accounted)
 
 
@@ -199,9 +199,9 @@ def test_a_method_is_answered_as_the_strict_client_wants_it(
     assert CALLS[method](Given(client, admin, worker)) is not None
 
 
-@pytest.mark.parametrize("method", NOT_SERVED)
+@pytest.mark.parametrize("method", NOT_SERVED_OF_OPENAI)
 def test_what_is_not_served_is_said_to_be_unknown(http: httpx.Client, method: str) -> None:
-    verb, path = NOT_SERVED[method][0].split()
+    verb, path = NOT_SERVED_OF_OPENAI[method][0].split()
     answer = http.request(verb, path)
     assert answer.status_code in (404, 405)
     assert answer.json()["error"]["code"] in ("unknown_url", "method_not_allowed")

@@ -24,6 +24,7 @@ class CreateKey(Strict):
     name: str = Field(min_length=1, max_length=200)
     scopes: list[Scope] = Field(min_length=1)
     expires_at: datetime | None = None
+    email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
 
 
 class Key(BaseModel):
@@ -33,6 +34,7 @@ class Key(BaseModel):
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None
+    email: str | None
 
 
 class CreatedKey(Key):

@@ -23,6 +23,7 @@ def key(key: Key) -> schemas.Key:
         scopes=sorted(key.scopes),
         created_at=key.created_at,
         expires_at=key.expires_at,
+        email=key.email,
     )
 
 
