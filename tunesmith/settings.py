@@ -28,6 +28,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest file that may be uploaded in parts, whatever one piece may have.",
     )
+    import_dir: Path | None = Field(
+        None,
+        description="Folder with training files that platform jobs can name by path; every "
+        "organization may read it.",
+    )
     requests_per_minute: int | None = Field(
         None,
         ge=1,

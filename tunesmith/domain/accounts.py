@@ -11,7 +11,10 @@ KEY_PREFIX = "ts_"
 
 
 class Scope(StrEnum):
-    """What a key may do. `ADMIN` includes all the others, `WORKER` is for machines that train."""
+    """What a key may do. `ADMIN` includes all the others, `WORKER` is for machines that train.
+
+    `EVERYTHING` includes what users do, and nothing of `ADMIN` or `WORKER`.
+    """
 
     JOBS_READ = "fine-tuning:read"
     JOBS_WRITE = "fine-tuning:write"
@@ -20,9 +23,17 @@ class Scope(StrEnum):
     INFERENCE = "inference"
     WORKER = "worker"
     ADMIN = "admin"
+    ALL_JOBS = "fine-tuning:*"
+    EVERYTHING = "*"
 
 
-USER_SCOPES = frozenset(Scope) - {Scope.WORKER, Scope.ADMIN}
+_WILDCARDS = frozenset({Scope.ALL_JOBS, Scope.EVERYTHING})
+USER_SCOPES = frozenset(Scope) - {Scope.WORKER, Scope.ADMIN} - _WILDCARDS
+_INCLUDED = {
+    Scope.ALL_JOBS: frozenset({Scope.JOBS_READ, Scope.JOBS_WRITE}),
+    Scope.EVERYTHING: USER_SCOPES,
+    Scope.ADMIN: frozenset(Scope),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +60,7 @@ class Key:
     expires_at: datetime | None
 
     def allows(self, scope: Scope) -> bool:
-        return scope in self.scopes or Scope.ADMIN in self.scopes
+        return any(scope in _INCLUDED.get(own, {own}) for own in self.scopes)
 
 
 def new_secret() -> str:

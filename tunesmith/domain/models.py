@@ -23,7 +23,7 @@ class TunedModel:
     short_id: str
     organization_id: UUID
     organization_slug: str
-    job_id: UUID
+    job_id: UUID | None  # None where the job has been deleted
     base_model: str
     suffix: str | None
     step: int | None

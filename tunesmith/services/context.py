@@ -39,8 +39,8 @@ class Context:
     def now(self) -> datetime:
         return self.house.now()
 
-    def require(self, scope: Scope) -> None:
-        if not self.key.allows(scope):
-            raise PermissionDenied(
-                f"This key lacks the scope {scope.value!r}; use a key that has it."
-            )
+    def require(self, *scopes: Scope) -> None:
+        """One of these."""
+        if not any(self.key.allows(scope) for scope in scopes):
+            wanted = " or ".join(repr(scope.value) for scope in scopes)
+            raise PermissionDenied(f"This key lacks the scope {wanted}; use a key that has it.")

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.openai import content, multipart_form, schemas, translate
+from tunesmith import multipart_form
+from tunesmith.dialects.openai import content, schemas, translate
 from tunesmith.dialects.openai.auth import InContext, InReadContext, as_caller
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest

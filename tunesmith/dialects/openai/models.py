@@ -17,10 +17,15 @@ router = APIRouter(prefix="/models", tags=["models"])
 def resolve(ctx: Context, name: str) -> BaseModel | TunedModel:
     """The model of that name or alias that the caller may ask; raises `NotFound`."""
     short_id = translate.short_id_in(name)
-    model = models.find_base(ctx, name) if short_id is None else models.find_usable(ctx, short_id)
-    if model is None or (isinstance(model, TunedModel) and translate.model_name(model) != name):
+    if short_id is None:
+        named = models.find_base(ctx, name) or models.find_named(ctx, name)
+        if named is None:
+            raise NotFound("model", name, param="model")
+        return named
+    tuned = models.find_usable(ctx, short_id)
+    if tuned is None or translate.model_name(tuned) != name:
         raise NotFound("model", name, param="model")
-    return model
+    return tuned
 
 
 def owned(ctx: Context, name: str) -> TunedModel:

@@ -7,8 +7,9 @@ from weakref import WeakValueDictionary
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.openai import multipart_form, translate
+from tunesmith import multipart_form
 from tunesmith.dialects.openai import schemas_uploads as schemas
+from tunesmith.dialects.openai import translate
 from tunesmith.dialects.openai import translate_uploads as wire
 from tunesmith.dialects.openai.auth import InContext, Secret, as_caller
 from tunesmith.domain.errors import InvalidRequest, NotFound, TooLarge
