@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 from tunesmith.domain.assignments import CheckpointPublished, TrainingFinished
@@ -28,16 +29,7 @@ def record(store: Store, job: Job, report: CheckpointPublished, now: datetime) -
         checkpoint = _with_name(store, job, checkpoint, now)
     store.jobs.add_checkpoint(checkpoint)
     if checkpoint.tuned_model_short_id is not None:
-        short_id = checkpoint.tuned_model_short_id
-        step = checkpoint.step
-        tell(
-            store,
-            job,
-            EventKind.CHECKPOINT,
-            now=now,
-            at_step=step,
-            tuned_model_short_id=short_id,
-        )
+        tell(store, job, EventKind.CHECKPOINT, now=now, **model_of(checkpoint))
     _retire(store, job)
 
 
@@ -49,6 +41,12 @@ def name_newest(store: Store, job: Job, now: datetime) -> Checkpoint | None:
     named = _with_name(store, job, newest[0], now)
     store.jobs.add_checkpoint(named)
     return named
+
+
+def model_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The model that a checkpoint is, as events tell it."""
+    short_id = checkpoint.tuned_model_short_id
+    return {"at_step": checkpoint.step, "tuned_model_short_id": short_id}
 
 
 def add_final(store: Store, job: Job, report: TrainingFinished, now: datetime) -> TunedModel:

@@ -43,16 +43,6 @@ def come_about(store: Store, job: Job, now: datetime) -> Job:
     store.jobs.replace(job, paused)
     store.queue.remove(job.id)
     snapshot = checkpoints.name_newest(store, job, now)
-    if snapshot is None:
-        tell(store, job, EventKind.PAUSED, now=now)
-    else:
-        short_id = snapshot.tuned_model_short_id
-        tell(
-            store,
-            job,
-            EventKind.PAUSED,
-            now=now,
-            at_step=snapshot.step,
-            tuned_model_short_id=short_id,
-        )
+    model = checkpoints.model_of(snapshot) if snapshot else {}
+    tell(store, job, EventKind.PAUSED, now=now, **model)
     return paused

@@ -47,7 +47,8 @@ class Reporter:
         self._sequence = 0
         self._checkpoint_step: int | None = None
         self._wake = threading.Event()
-        self._closing = threading.Event()
+        self._closing = threading.Event()  # nothing is added any more
+        self._over = threading.Event()  # and nothing is to be sent any more
         self._reached_at = self._heard_at = time.monotonic()
         self.is_stale = self.is_pause_wanted = False
         self._renewer = threading.Thread(target=self._renew, daemon=True, name="renew")
@@ -87,12 +88,14 @@ class Reporter:
             self._sender.join(timeout=0.2)
 
     def _send(self) -> None:
-        while not self.is_stale and not (self._closing.is_set() and not self._spool):
-            self._wake.wait(FLUSH_SECONDS)
-            self._wake.clear()
-            if self._spool:
-                self._flush()
-        self._closing.set()
+        try:
+            while not self.is_stale and not (self._closing.is_set() and not self._spool):
+                self._wake.wait(FLUSH_SECONDS)
+                self._wake.clear()
+                if self._spool:
+                    self._flush()
+        finally:
+            self._over.set()  # whatever happened: a lease is not to be held for nobody
 
     def _flush(self) -> None:
         # A batch whose answer was lost may be stored: another one under its number would be lost.
@@ -131,7 +134,7 @@ class Reporter:
 
     def _renew(self) -> None:
         pause_seconds = ASK_SECONDS
-        while not self._closing.wait(pause_seconds):
+        while not self._over.wait(pause_seconds):
             if time.monotonic() - self._heard_at < ASK_SECONDS:
                 continue
             try:
@@ -148,7 +151,7 @@ class Reporter:
         if not isinstance(error, StaleAttempt):
             log.error("report refused", job=str(self._job_id), reason=str(error))
         self.is_stale = True
-        self._closing.set()
+        self._over.set()
 
 
 def artifacts_of(folder: Path) -> tuple[Artifact, ...]:

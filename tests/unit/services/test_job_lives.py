@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.factories import context, queued_job
-from tests.unit.services.test_pausing import Scene
+from tests.unit.services.scene import Scene
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.assignments import (
     AttemptLost,

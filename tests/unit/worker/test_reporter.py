@@ -16,6 +16,7 @@ from tunesmith.domain.assignments import (
     Wish,
 )
 from tunesmith.domain.errors import StaleAttempt, Unavailable
+from tunesmith.domain.files import Blob
 from tunesmith.worker import reporter as reporter_module
 from tunesmith.worker.reporter import Reporter, artifacts_of
 
@@ -175,6 +176,27 @@ def test_a_checkpoints_files_are_stored_before_it_is_told_and_then_removed(
     assert {a.blob.sha256 for a in artifacts} == set(client.blobs)
     assert len(client.reports) == 1
     assert not folder.exists()
+
+
+def test_the_lease_is_renewed_while_the_last_files_are_on_their_way(
+    client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 0.005)
+    reporter = report_to(client)
+    publish = client.publish
+
+    def publish_slowly(path: Path, blob: Blob) -> None:
+        assert reporter._closing.wait(PATIENCE_SECONDS)
+        client.has_heard.clear()
+        assert client.has_heard.wait(PATIENCE_SECONDS)
+        publish(path, blob)
+
+    monkeypatch.setattr(client, "publish", publish_slowly)
+    folder = checkpoint_folder(tmp_path)
+    finished = TrainingFinished(step=4, trained_tokens=1, artifacts=artifacts_of(folder))
+    reporter.add(finished, folder)
+    reporter.close(STAYING)
+    assert client.reports == [finished]
 
 
 def test_while_the_server_is_away_a_checkpoint_stays_where_it_is(
