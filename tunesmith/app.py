@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 import tunesmith
-from tunesmith.dialects import admin, openai
+from tunesmith.dialects import DIALECTS, admin, openai, platform
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
@@ -67,6 +67,14 @@ def build(settings: Settings) -> Application:
     )
     admin_app = admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private)
     mount(app, openai.PREFIX, openai_app)
+    platform_app = platform.build(
+        foundation,
+        max_upload_bytes=settings.max_upload_bytes,
+        import_dir=settings.import_dir,
+        chat_app=openai_app,
+        file_id_of=openai.translate.find_file_id,
+    )
+    mount(app, platform.PREFIX, platform_app)
     mount(app, admin.PREFIX, admin_app)
     mount(app, routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)
@@ -176,7 +184,11 @@ def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
     @app.get("/")
     async def index() -> dict[str, object]:
         """For people who open the address in a browser."""
-        return {"name": "Tunesmith", "apis": [openai.PREFIX, admin.PREFIX], "ready": "/readyz"}
+        return {
+            "name": "Tunesmith",
+            "apis": [dialect.PREFIX for dialect in DIALECTS],
+            "ready": "/readyz",
+        }
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import uvicorn
 from fastapi import FastAPI
 
-from tunesmith.dialects import openai
+from tunesmith.dialects import openai, platform
 from tunesmith.domain.accounts import (
     USER_SCOPES,
     Key,
@@ -186,7 +186,17 @@ class Server:
             limiter=limiter,
         )
         app = FastAPI(openapi_url=None)
+        self.import_dir = folder / "import"
+        self.import_dir.mkdir()
+        self.platform_app = platform.build(
+            foundation,
+            max_upload_bytes=MAX_UPLOAD_BYTES,
+            import_dir=self.import_dir,
+            chat_app=self.openai_app,
+            file_id_of=openai.translate.find_file_id,
+        )
         mount(app, openai.PREFIX, self.openai_app)
+        mount(app, platform.PREFIX, self.platform_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()

@@ -1,5 +1,5 @@
 """The APIs that the house speaks, each mounted under its own prefix."""
 
-from tunesmith.dialects import admin, openai
+from tunesmith.dialects import admin, openai, platform
 
-DIALECTS = (openai, admin)
+DIALECTS = (openai, platform, admin)

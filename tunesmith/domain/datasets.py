@@ -55,7 +55,9 @@ def check_training_lines(
         try:
             kind = check(row, line)
             if first_kind is not None and kind is not first_kind:
-                raise _unknown("The file mixes several formats; all of its lines must have the same.")
+                raise _unknown(
+                    "The file mixes several formats; all of its lines must have the same."
+                )
         except InvalidTrainingData as error:
             error.line = line
             raise

@@ -31,5 +31,15 @@ class TunedModel:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A model's name in its organization; it answers from `deployed_at` on."""
+
+    model_id: UUID
+    organization_id: UUID
+    name: str
+    deployed_at: datetime | None
+
+
 def new_short_id() -> str:
     return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(SHORT_ID_LENGTH))

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from uuid import UUID, uuid4
@@ -69,17 +68,13 @@ def delete(ctx: Context, file_id: UUID) -> None:
     ctx.store.files.delete(file.id, ctx.owner, ctx.now())
 
 
-def imported(ctx: Context, path: str, blob: Blob) -> File:
+def imported(ctx: Context, path: str, blob: Blob, num_examples: int) -> File:
     """The dataset that a file of the import folder is: the one there is, unless it has changed."""
-    known = find_named(ctx, PurePosixPath(path).name)
+    name = PurePosixPath(path).name
+    known = find_named(ctx, name)
     if known is not None and known.blob == blob:
         return known
-    return add(
-        ctx,
-        filename=PurePosixPath(path).name,
-        blob=blob,
-        num_examples=count_examples(ctx.house.blobs, blob),
-    )
+    return add(ctx, filename=name, blob=blob, num_examples=num_examples)
 
 
 def import_file(blobs: Blobs, folder: Path, path: str, max_bytes: int) -> Blob | None:
@@ -119,26 +114,20 @@ def check(blobs: Blobs, blob: Blob) -> None:
 
 def count_examples(blobs: Blobs, blob: Blob) -> int:
     """Lines that are not blank."""
-    return _count(blobs.lines(blob.sha256))
+    return sum(1 for line in blobs.lines(blob.sha256) if line.strip())
 
 
 def check_upload(blobs: Blobs, blob: Blob) -> int:
     """How many examples it has; raises `InvalidRequest` for what is plainly no training file."""
-    lines = islice(parse_lines(blobs.lines(blob.sha256)), NUM_LINES_CHECKED)
     try:
-        _count(str(row).encode() for _, row in lines)
+        for _ in islice(parse_lines(blobs.lines(blob.sha256)), NUM_LINES_CHECKED):
+            pass
     except InvalidTrainingData as error:
         raise InvalidRequest(f"Line {error.line}: {error.message}", param="file") from error
     num_examples = count_examples(blobs, blob)
     if num_examples == 0:
-        raise InvalidRequest(
-            "The file is empty; a dataset has one example a line.", param="file"
-        )
+        raise InvalidRequest("The file is empty; a dataset has one example a line.", param="file")
     return num_examples
-
-
-def _count(lines: Iterable[bytes]) -> int:
-    return sum(1 for line in lines if line.strip())
 
 
 def _parts(path: str) -> tuple[str, ...]:

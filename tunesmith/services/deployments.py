@@ -8,11 +8,10 @@ from tunesmith.domain.errors import Conflict, NotFound, Unavailable
 from tunesmith.domain.events import EventKind
 from tunesmith.domain.ids import to_base36
 from tunesmith.domain.jobs import Action, Job
-from tunesmith.domain.models import TunedModel
+from tunesmith.domain.models import Deployment, TunedModel
 from tunesmith.services.context import Context
 from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
-from tunesmith.store.deployments import Deployment
 
 NUM_ID_DIGITS = 8  # of a job's id, in the names of models
 
@@ -36,6 +35,13 @@ def name_model(store: Store, job: Job, model: TunedModel, now: datetime) -> str:
         )
     )
     return name
+
+
+def find(ctx: Context, job: Job) -> Deployment | None:
+    """Of a job that the caller was given; None where it has left no model, or it was deleted."""
+    if job.model_name is None:
+        return None
+    return ctx.store.deployments.find(job.model_name, job.organization_id)
 
 
 def deploy(ctx: Context, job_id: UUID) -> Job:

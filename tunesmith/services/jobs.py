@@ -107,6 +107,14 @@ def get(ctx: Context, job_id: UUID) -> Job:
     return ctx.store.jobs.get(job_id, ctx.owner)
 
 
+def get_to(ctx: Context, action: Action, job_id: UUID) -> Job:
+    """A job that is in a state for the action; raises `WrongState`."""
+    ctx.require(Scope.JOBS_WRITE)
+    job = ctx.store.jobs.get(job_id, ctx.owner)
+    job.require(action)
+    return job
+
+
 def list_(ctx: Context, request: PageRequest, wanted: JobFilter) -> Page[Job]:
     ctx.require(Scope.JOBS_READ)
     return ctx.store.jobs.list_page(ctx.owner, request, wanted)
@@ -246,9 +254,7 @@ def _pin(ctx: Context, file_id: UUID, param: str, reference: str | None) -> Pinn
             "upload it again for fine-tuning.",
             param=param,
         )
-    return PinnedFile(
-        file_id=file.id, blob=file.blob, filename=file.filename, reference=reference
-    )
+    return PinnedFile(file_id=file.id, blob=file.blob, filename=file.filename, reference=reference)
 
 
 def _check_limits(new: NewJob) -> None:

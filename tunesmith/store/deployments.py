@@ -1,22 +1,12 @@
 """The plain names of jobs' models, and which of those models answer."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from tunesmith.domain.models import Deployment
 from tunesmith.store.tables import deployments, jobs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """A model's name in its organization; it answers from `deployed_at` on."""
-
-    model_id: UUID
-    organization_id: UUID
-    name: str
-    deployed_at: datetime | None
 
 
 class Deployments:

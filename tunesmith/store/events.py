@@ -98,7 +98,6 @@ class Events:
         )
         return list(self._connection.scalars(query))
 
-
     def _next_moment(self, event: Event) -> int:
         """Later than all that the job has told, so that readers can go on from the last they saw.
 

@@ -64,11 +64,7 @@ class Files:
         where = sa.and_(_is_there(owner, now), files.c.purpose == purpose)
         count = self._connection.scalar(sa.select(sa.func.count()).select_from(files).where(where))
         query = (
-            sa.select(files)
-            .where(where)
-            .order_by(files.c.seq.desc())
-            .offset(offset)
-            .limit(limit)
+            sa.select(files).where(where).order_by(files.c.seq.desc()).offset(offset).limit(limit)
         )
         found = self._connection.execute(query).mappings()
         return Slice(items=tuple(_file(row) for row in found), count=count or 0)

@@ -35,7 +35,10 @@ def fail(job: Job) -> Job:
 def succeed(job: Job) -> Job:
     return job.succeeded(
         model_name="base-abc",
-        tuned_model_short_id="abcd1234", results_file_id=uuid4(), trained_tokens=5, now=NOW
+        tuned_model_short_id="abcd1234",
+        results_file_id=uuid4(),
+        trained_tokens=5,
+        now=NOW,
     )
 
 
