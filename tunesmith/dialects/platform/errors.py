@@ -15,6 +15,7 @@ from tunesmith.http import request_id_of
 UNUSABLE = "unusable"  # well-formed, but nothing can be done with it: a dataset that is not there
 RETRY_AFTER_SECONDS = 5
 MAX_MESSAGE_LENGTH = 2000
+MAX_SHOWN_LENGTH = 100  # of an id that nothing has
 
 _CODES = {
     400: "validation-error",
@@ -45,7 +46,7 @@ def render(request: Request, error: errors.TunesmithError, status: int) -> Respo
 
 
 def _message(request: Request, error: errors.TunesmithError) -> str:
-    job_id = request.path_params.get("job_id", "")
+    job_id = str(request.path_params.get("job_id", ""))[:MAX_SHOWN_LENGTH]
     match error:
         case errors.WrongState(action=Action.DELETE):
             status = translate.status(JobStatus(error.status))
@@ -56,7 +57,8 @@ def _message(request: Request, error: errors.TunesmithError) -> str:
         case errors.NotFound(kind="job"):
             return f"There is no job {job_id!r}."
         case errors.NotFound(kind="file"):
-            return f"There is no dataset {request.path_params.get('dataset_id', '')!r}."
+            dataset_id = str(request.path_params.get("dataset_id", ""))[:MAX_SHOWN_LENGTH]
+            return f"There is no dataset {dataset_id!r}."
         case errors.PermissionDenied() if f"'{Scope.INFERENCE.value}'" in error.message:
             return f"This key lacks the scope '{translate.INFERENCE_SCOPE}'; use a key that has it."
         case errors.InvalidTrainingData(line=int()):
