@@ -206,20 +206,18 @@ class Server:
         slug = slug or f"acme-{uuid4().hex[:6]}"
         organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
-        key = Key(
-            id=uuid4(),
-            organization_id=organization.id,
-            name="test",
-            visible_prefix=visible_prefix_of(secret),
-            digest=digest_of(secret),
-            scopes=scopes,
-            created_at=now(),
-            expires_at=None,
-        )
+        key = _key(organization, secret, scopes)
         with self.database.write() as store:
             store.accounts.add_organization(organization)
             store.accounts.add_key(key)
         return Caller(organization=organization, secret=secret)
+
+    def new_key(self, caller: Caller, scopes: frozenset[Scope] = USER_SCOPES) -> Caller:
+        """Another key of the same organization."""
+        secret = new_secret()
+        with self.database.write() as store:
+            store.accounts.add_key(_key(caller.organization, secret, scopes))
+        return Caller(organization=caller.organization, secret=secret)
 
     def close(self) -> None:
         self._server.should_exit = True
@@ -249,6 +247,19 @@ class Server:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.host, self.port = "127.0.0.1", port
         self.url = f"http://{self.host}:{port}"
+
+
+def _key(organization: Organization, secret: str, scopes: frozenset[Scope]) -> Key:
+    return Key(
+        id=uuid4(),
+        organization_id=organization.id,
+        name="test",
+        visible_prefix=visible_prefix_of(secret),
+        digest=digest_of(secret),
+        scopes=scopes,
+        created_at=now(),
+        expires_at=None,
+    )
 
 
 def now() -> datetime:

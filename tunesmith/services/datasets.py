@@ -96,13 +96,13 @@ def import_file(blobs: Blobs, folder: Path, path: str, max_bytes: int) -> Blob |
         return None
     finally:
         os.close(opened)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return None
-        with blobs.writer(max_bytes) as writer:
-            while chunk := file.read(CHUNK_BYTES):
-                writer.write(chunk)
-            return writer.commit()
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file, blobs.writer(max_bytes) as writer:
+        while chunk := file.read(CHUNK_BYTES):
+            writer.write(chunk)
+        return writer.commit()
 
 
 def check(blobs: Blobs, blob: Blob) -> None:
