@@ -4,6 +4,7 @@ docs/decisions/0006-constrained-decoding.md says why with llguidance.
 """
 
 import json
+import re
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from tunesmith.engine.model import BaseModel
 
 _MAX_SCHEMA_CHARACTERS = 256 * 1024
 _MAX_REASON_CHARACTERS = 400
+_PLACE = re.compile(
+    r"^at \d+\(\d+\): (failed to compile JSON schema: )?| \d+ \| \w+:.*|<non-verbose/>"
+)
 # Between two parts of the JSON a model may put one space, or a line break and an indentation, as
 # people do; with more freedom some models write blanks until their tokens are used up.
 _JSON_OPTIONS = {"whitespace_pattern": r"( |\n[ ]{0,24})"}
@@ -170,4 +174,6 @@ def _reason(grammar: Grammar, error: str) -> str:
 
 
 def _short(reason: str) -> str:
-    return " ".join(reason.split())[:_MAX_REASON_CHARACTERS].rstrip(".")
+    """The library's words without where they are in the grammar, which users do not see."""
+    text = _PLACE.sub("", " ".join(reason.split()))
+    return text[:_MAX_REASON_CHARACTERS].rstrip(". ")
