@@ -1,12 +1,13 @@
 """Registered adapters below the edge: what answers, for whom, and what is kept."""
 
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.adapter_files import K_PROJ, config, lora_tensors, safetensors, weights
+from tests.adapter_files import config, lora_tensors, safetensors, weights
 from tests.factories import base_model, context, job, organization
 from tunesmith.app import TINY_FOLDER
 from tunesmith.domain.accounts import Organization
@@ -155,13 +156,38 @@ def test_linear_layers_that_are_stored_the_other_way_round_are_known(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "module", [K_PROJ, K_PROJ.replace("model.", "model.language_model.")], ids=["plain", "nested"]
+    ("stored", "module", "base_config", "is_known"),
+    [
+        ("model.layers.0.q", "model.layers.0.q", "{}", True),
+        ("model.layers.0.q", "layers.0.q", "{}", False),
+        ("model.layers.0.q", "model.model.layers.0.q", "{}", False),
+        ("model.layers.0.q", "model.language_model.layers.0.q", "{}", False),
+        ("layers.0.q", "model.layers.0.q", "{}", True),
+        ("language_model.model.layers.0.q", "model.language_model.layers.0.q", "{}", False),
+        (
+            "language_model.model.layers.0.q",
+            "model.language_model.layers.0.q",
+            '{"text_config": {}}',
+            True,
+        ),
+    ],
 )
-def test_a_layer_is_known_by_its_place(tmp_path: Path, module: str) -> None:
-    (tmp_path / "lora").write_bytes(weights(layers={module: (128, 256)}))
-    (tmp_path / "peft").write_bytes(config())
-    base = base_model(folder=str(TINY_FOLDER))
-    adapter_files.check_pair(tmp_path / "peft", tmp_path / "lora", base, (), AdapterLimits())
+def test_a_layer_is_known_by_the_name_that_it_has_when_it_is_loaded(
+    tmp_path: Path, stored: str, module: str, base_config: str, is_known: bool
+) -> None:
+    (tmp_path / "config.json").write_text(base_config)
+    (tmp_path / "model.safetensors").write_bytes(safetensors({f"{stored}.weight": ("F32", [2, 3])}))
+    peft, lora = tmp_path / "peft", tmp_path / "lora"
+    peft.write_bytes(config())
+    lora.write_bytes(weights(layers={module: (2, 3)}))
+    judged = partial(
+        adapter_files.check_pair, peft, lora, base_model(folder=str(tmp_path)), (), AdapterLimits()
+    )
+    if is_known:
+        judged()
+    else:
+        with pytest.raises(InvalidAdapter, match="no layer"):
+            judged()
 
 
 def tuned_model(ctx: Context, job_id: UUID) -> TunedModel:

@@ -3,6 +3,7 @@
 https://developers.cloudflare.com/workers-ai/platform/errors, as of August 2026.
 """
 
+import math
 from typing import Any
 
 from fastapi import Request, Response
@@ -45,9 +46,11 @@ _BY_KIND: dict[type[errors.TunesmithError], tuple[int | None, int]] = {
     errors.Unauthenticated: (None, NOT_AUTHENTICATED),
     errors.PermissionDenied: (None, NOT_AUTHENTICATED),
     errors.NotFound: (None, NOT_ROUTED),
-    errors.Conflict: (400, INCOMPLETE),  # clients try a 409 again
+    errors.Conflict: (None, INCOMPLETE),  # clients try a 409 again, which may go well
+    errors.WrongState: (400, INCOMPLETE),
     errors.TooLarge: (None, 3006),
     errors.QuotaExceeded: (None, 3036),
+    errors.RateLimited: (None, 3036),
     errors.Unavailable: (429, 3040),
 }
 _ERROR_CHAINS = {
@@ -64,6 +67,8 @@ def render(request: Request, error: errors.TunesmithError, status: int) -> Respo
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, errors.RateLimited):
+        headers["retry-after"] = str(math.ceil(error.retry_after_seconds))
     if isinstance(error, errors.QuotaExceeded):
         headers["x-should-retry"] = "false"  # clients try a 429 again
     body = {"result": None, "success": False, "errors": _errors(error, number), "messages": []}
