@@ -1,5 +1,6 @@
 """The files of finetunes: in any order, whole or not at all, and judged before they are kept."""
 
+import hashlib
 import json
 import socket
 from pathlib import Path
@@ -344,6 +345,9 @@ def test_nothing_is_left_of_what_was_refused(server: Server, account: Account) -
     with limits(server, max_file_bytes=1000):
         refused(account.upload("mine", WEIGHTS, bytes(1001)), 413, 3006)
     refused(post_form(account, form(("file", CONFIG, config()))[:-20]), 400, 3003)
+    wrong = weights(rank=33, fill=b"\7")
+    refused(account.upload("mine", WEIGHTS, wrong), 400, 5004)
+    assert not server.blobs.has(hashlib.sha256(wrong).hexdigest())
     assert list(server.incoming.iterdir()) == []
 
 
