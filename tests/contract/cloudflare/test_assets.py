@@ -319,6 +319,12 @@ def test_a_base_model_that_lies_elsewhere_is_not_looked_at(account: Account) -> 
     result(account.upload("mine", WEIGHTS, weights(layers={"somewhere.else": (3, 5)})))
 
 
+def test_a_file_may_be_larger_than_any_other_body(account: Account) -> None:
+    account.created()
+    layer = {"somewhere": (8, 3_000_000)}  # 48 MB
+    result(account.upload("mine", WEIGHTS, weights(layers=layer)))
+
+
 def test_large_files_are_refused_before_they_come(server: Server, account: Account) -> None:
     account.created()
     with limits(server, max_file_bytes=1000):
