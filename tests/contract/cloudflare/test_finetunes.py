@@ -188,7 +188,7 @@ def test_a_deleted_finetune_is_gone_with_its_model(account: Account, server: Ser
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_what_is_not_there_is_not_found(account: Account, method: str) -> None:
-    for reference in (UNKNOWN, "nothing", "a-abcd1234"):
+    for reference in (UNKNOWN, "nothing", "a-abcd1234", "a%00", "%ed%a0%80", "%ff"):
         refused(account.http.request(method, f"/finetunes/{reference}"), 404, 7003, 7000)
 
 

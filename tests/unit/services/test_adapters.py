@@ -1,5 +1,6 @@
 """Registered adapters below the edge: what answers, for whom, and what is kept."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -68,8 +69,20 @@ def test_an_adapter_that_a_job_makes_answers_with_what_the_job_leaves(
         adapters.usable_model(ctx, "mine")
     left = tuned_model(ctx, made.job_id)
     store.models.add_tuned(left)
-    assert adapters.usable_model(ctx, "mine") == left
+    store.adapters.settle(made.job_id, left.id, ctx.now())
+    for reference in ("mine", str(made.id), str(left.id)):
+        assert adapters.usable_model(ctx, reference) == left
+        assert adapters.get(ctx, reference).adapter.id == made.id
     assert [state.adapter.name for state in adapters.list_(ctx)] == ["mine"]
+
+
+def test_a_model_outlives_its_job_in_the_list(ctx: Context, store: Store) -> None:
+    adapters.create(ctx, NEW)
+    add_pair(ctx, "mine")
+    left = replace(tuned_model(ctx, uuid4()), job_id=None)  # its job has been deleted
+    store.models.add_tuned(left)
+    assert {state.adapter.name for state in adapters.list_(ctx)} == {"mine", "ours-abcd1234"}
+    assert adapters.usable_model(ctx, "ours-abcd1234") == left
 
 
 def test_what_other_jobs_leave_is_there_by_id_and_name(

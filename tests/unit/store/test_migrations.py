@@ -60,4 +60,4 @@ def test_permissions_outlive_a_change_of_the_models_table(
     engine.dispose()
     assert [(row["id"], row["model_id"]) for row in rows] == [(owner.id, model.id)]
     with database.read() as store:
-        assert store.models.find_tuned_of_job(its.id) == model
+        assert store.models.find_tuned_by_id(model.id) == model

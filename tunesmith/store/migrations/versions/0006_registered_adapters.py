@@ -50,10 +50,14 @@ def upgrade() -> None:
         sa.Column("is_public", sa.Boolean(), nullable=False),
         sa.Column("files", sa.JSON(), nullable=False),
         sa.Column("job_id", sa.Uuid(), nullable=True),
+        sa.Column("model_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("modified_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_registered_adapters_job_id")
+            ["job_id"],
+            ["jobs.id"],
+            name=op.f("fk_registered_adapters_job_id"),
+            ondelete="SET NULL",
         ),
         sa.ForeignKeyConstraint(
             ["organization_id"],
@@ -72,6 +76,9 @@ def upgrade() -> None:
             ["is_public", "name"],
             unique=False,
         )
+        for column in ("job_id", "model_id"):
+            name = f"ix_registered_adapters_{column}"
+            batch_op.create_index(batch_op.f(name), [column], unique=False)
 
 
 def downgrade() -> None:
