@@ -136,7 +136,7 @@ class Page:
             "",
             "*Honoured*: the field does what it says. *Refused*: an error names it, unless its",
             "value asks for nothing. *Ignored*: it changes nothing about the answer here. A field",
-            "that is not listed is refused.",
+            "that is not listed is refused, unless *any other field* is said to be ignored.",
         ]
         for module in self._modules:
             title = (module.__doc__ or module.__name__).strip().partition("\n")[0]
@@ -193,6 +193,8 @@ class Page:
                 yield Line(f"{prefix}{field}", "", "refused", text)
             for field in sorted(kind.IGNORED):
                 yield Line(f"{prefix}{field}", "", "ignored", _WHY_IGNORED.get(field, ""))
+            if kind.model_config.get("extra") == "ignore":
+                yield Line(f"{prefix}*", "", "ignored", "any other field")
         elif kind.model_config.get("extra") in (None, "ignore"):
             yield Line(f"{prefix}*", "", "ignored", "any other field")
 

@@ -1,6 +1,7 @@
 """JSON bodies of requests: what all dialects ask of one."""
 
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from tunesmith.domain.errors import InvalidRequest
 
+MAX_DEPTH = 100  # of JSON in JSON; workers read no deeper than 200
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -42,9 +44,29 @@ class Request(BaseModel):
             if value is None or value in cls.UNAVAILABLE[name]:
                 return False
             raise InvalidRequest(f"`{name}` is not available yet; leave it out.", param=name)
-        if name in cls.IGNORED:
+        if name in cls.IGNORED or cls.model_config.get("extra") == "ignore":
             return False
         raise InvalidRequest(f"Unrecognized request argument supplied: {name}", param=name)
+
+
+def check_json(value: Any, param: str, depth: int = 0) -> None:
+    """Raises `InvalidRequest` for what JSON can say and a worker could not be told."""
+    if depth > MAX_DEPTH:
+        raise InvalidRequest(f"{param}: nested deeper than {MAX_DEPTH} levels.", param=param)
+    match value:
+        case str():
+            if _LONE_SURROGATE.search(value):
+                raise InvalidRequest(f"{param}: has half a character (\\ud…).", param=param)
+        case float():
+            if not math.isfinite(value):
+                raise InvalidRequest(f"{param}: has a number that is not finite.", param=param)
+        case list() if set(map(type, value)) != {int}:  # token ids may be millions
+            for item in value:
+                check_json(item, param, depth + 1)
+        case dict():
+            for key, item in value.items():
+                check_json(key, param, depth)
+                check_json(item, param, depth + 1)
 
 
 def _read_json(body: bytes) -> Any:

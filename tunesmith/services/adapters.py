@@ -116,6 +116,14 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
     return state.model
 
 
+def find_answering(ctx: Context, reference: str) -> TunedModel | None:
+    """What answers for an adapter, if anything does: the caller's own or a public one."""
+    if "\0" in reference:  # PostgreSQL cannot even look for it
+        return None
+    state = _find(ctx, reference) or _find_public(ctx, reference)
+    return None if state is None else state.model
+
+
 def file_of(ctx: Context, reference: str, name: str) -> tuple[AdapterFile, Path]:
     """One of an adapter's files, and where its bytes lie."""
     file = get(ctx, reference).file(name)

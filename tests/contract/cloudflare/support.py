@@ -1,11 +1,15 @@
 """Small things that these tests need again and again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import httpx
 
 from tests import adapter_files
 from tests.contract.server import Caller, Server
+from tunesmith.domain.adapters import AdapterLimits
 
 MODEL = "@cf/tunesmith/tiny-lora"
 CONFIG = "adapter_config.json"
@@ -78,3 +82,14 @@ def refused(answer: httpx.Response, status: int, *numbers: int) -> list[dict[str
     assert tuple(error["code"] for error in body["errors"]) == numbers
     errors: list[dict[str, Any]] = body["errors"]
     return errors
+
+
+@contextmanager
+def limits(server: Server, **changes: Any) -> Iterator[None]:
+    house = server.house
+    before = house.adapter_limits
+    object.__setattr__(house, "adapter_limits", replace(AdapterLimits(), **changes))
+    try:
+        yield
+    finally:
+        object.__setattr__(house, "adapter_limits", before)

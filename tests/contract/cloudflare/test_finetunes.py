@@ -1,9 +1,6 @@
 """Finetunes: create, list, retrieve, delete, and those that everybody sees."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,11 +9,18 @@ import httpx
 import pytest
 
 from tests import adapter_files
-from tests.contract.cloudflare.support import CONFIG, MODEL, WEIGHTS, Account, refused, result
+from tests.contract.cloudflare.support import (
+    CONFIG,
+    MODEL,
+    WEIGHTS,
+    Account,
+    limits,
+    refused,
+    result,
+)
 from tests.contract.server import BASE, Server
 from tests.contract.worker import Worker
 from tunesmith.domain.accounts import Scope
-from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.paging import PageRequest
 
 ALL = PageRequest(limit=100)
@@ -25,17 +29,6 @@ EXAMPLE = {
     "messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
 }
 EXAMPLES = "\n".join(json.dumps(EXAMPLE) for _ in range(10)).encode()
-
-
-@contextmanager
-def limits(server: Server, **changes: Any) -> Iterator[None]:
-    house = server.house
-    before = house.adapter_limits
-    object.__setattr__(house, "adapter_limits", replace(AdapterLimits(), **changes))
-    try:
-        yield
-    finally:
-        object.__setattr__(house, "adapter_limits", before)
 
 
 def test_a_finetune_is_created_and_listed(account: Account) -> None:

@@ -4,13 +4,15 @@ https://developers.cloudflare.com/workers-ai/platform/errors, as of August 2026.
 """
 
 import math
+import re
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
-from tunesmith.dialects.cloudflare import auth
+from tunesmith.dialects.cloudflare import auth, models
 from tunesmith.domain import errors
+from tunesmith.http import status_of
 
 RETRY_AFTER_SECONDS = 5
 MAX_MESSAGE_LENGTH = 2000
@@ -24,6 +26,7 @@ NOT_AUTHENTICATED = 10000
 INTERNAL = 7500  # the documentation has no number for defects
 
 _VERIFY_PATH = "/user/tokens/verify"
+_OPENAI_SHAPED = re.compile(r".*/accounts/[^/]+/ai/v1/.*")
 
 # A status where the original's is another than the house's, and the number.
 _BY_SLUG: dict[str, tuple[int | None, int]] = {
@@ -33,12 +36,17 @@ _BY_SLUG: dict[str, tuple[int | None, int]] = {
     "model_not_available": (400, 5007),
     "too_many_adapters": (None, 3036),
     "adapter_incomplete": (None, 3039),
+    models.UNKNOWN_FINETUNE: (None, 3037),
+    models.INVALID_NAME: (404, 3042),
+    "lora_not_supported": (405, 5005),
+    "prompt_too_long": (413, 3006),
     auth.MALFORMED_AUTHORIZATION: (None, INVALID_HEADERS),
     auth.MALFORMED_AUTH_KEY: (None, INVALID_HEADERS),
 }
 _BY_NOT_FOUND: dict[str, tuple[int | None, int]] = {
     "base model": (400, 5007),
     "model": (400, 5007),
+    "withdrawn base model": (400, 5007),
 }
 _BY_KIND: dict[type[errors.TunesmithError], tuple[int | None, int]] = {
     errors.InvalidRequest: (None, INCOMPLETE),
@@ -53,6 +61,17 @@ _BY_KIND: dict[type[errors.TunesmithError], tuple[int | None, int]] = {
     errors.RateLimited: (None, 3036),
     errors.Unavailable: (429, 3040),
 }
+_BY_STATUS = {
+    401: NOT_AUTHENTICATED,
+    403: NOT_AUTHENTICATED,
+    404: NOT_ROUTED,
+    405: 7001,
+    413: 3006,
+    429: 3036,
+    500: INTERNAL,
+    503: 3040,
+}
+_BY_OPENAI_CODE = {"model_not_found": 5007}
 _ERROR_CHAINS = {
     auth.MALFORMED_AUTHORIZATION: 6111,
     auth.MALFORMED_AUTH_KEY: 6103,
@@ -64,15 +83,47 @@ def render(request: Request, error: errors.TunesmithError, status: int) -> Respo
     status = own_status or status
     if isinstance(error, errors.Unauthenticated) and request.url.path.endswith(_VERIFY_PATH):
         number = INVALID_TOKEN
-    headers = {}
+    body = envelope(_errors(error, number))
+    if _OPENAI_SHAPED.fullmatch(request.url.path):
+        body["error"] = _openai_error(error, status)
+    return JSONResponse(body, status_code=status, headers=_retry(error))
+
+
+def envelope(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"result": None, "success": False, "errors": entries, "messages": []}
+
+
+def frame(error: errors.TunesmithError) -> dict[str, Any]:
+    """The envelope, in the midst of a stream."""
+    _, number = _number(error, status_of(error))
+    return envelope(_errors(error, number))
+
+
+def with_envelope(body: dict[str, Any], status: int) -> dict[str, Any]:
+    """An error in OpenAI's shape, and in ours beside it."""
+    message = str(body["error"]["message"])
+    number = _BY_OPENAI_CODE.get(body["error"].get("code") or "", _BY_STATUS.get(status))
+    return envelope([_entry(number or INCOMPLETE, message)]) | body
+
+
+def _retry(error: errors.TunesmithError) -> dict[str, str]:
+    """Clients try a 429 again unasked."""
     if isinstance(error, errors.Unavailable):
-        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+        return {"retry-after": str(RETRY_AFTER_SECONDS)}
     if isinstance(error, errors.RateLimited):
-        headers["retry-after"] = str(math.ceil(error.retry_after_seconds))
+        return {"retry-after": str(max(1, math.ceil(error.retry_after_seconds)))}
     if isinstance(error, errors.QuotaExceeded):
-        headers["x-should-retry"] = "false"  # clients try a 429 again
-    body = {"result": None, "success": False, "errors": _errors(error, number), "messages": []}
-    return JSONResponse(body, status_code=status, headers=headers)
+        return {"x-should-retry": "false"}
+    return {}
+
+
+def _openai_error(error: errors.TunesmithError, status: int) -> dict[str, Any]:
+    return {
+        "message": _printable(error.message)[:MAX_MESSAGE_LENGTH],
+        "type": "server_error" if status >= 500 else "invalid_request_error",
+        "param": None if error.param is None else _printable(error.param),
+        "code": error.code,
+    }
 
 
 def _number(error: errors.TunesmithError, status: int) -> tuple[int | None, int]:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 from pydantic import ValidationError
 
+from tunesmith.dialects.cloudflare import models
 from tunesmith.dialects.cloudflare import schemas_finetunes as schemas
 from tunesmith.domain.adapters import (
     FILE_NAMES,
@@ -19,7 +20,6 @@ from tunesmith.domain.errors import InvalidAdapter, InvalidRequest
 from tunesmith.domain.hyperparameters import Hyperparameters
 from tunesmith.domain.jobs import JobStatus
 
-ALIAS_PREFIX = "@cf/"
 BUCKET = "finetunes"
 TRAINING_SUFFIX = ".jsonl"
 
@@ -155,8 +155,7 @@ def _model_name(adapter: RegisteredAdapter, bases: Mapping[str, BaseModel]) -> s
     if adapter.base_model_as_given is not None:
         return adapter.base_model_as_given
     base = bases.get(adapter.base_model)
-    names = () if base is None else base.aliases
-    return next((name for name in names if name.startswith(ALIAS_PREFIX)), adapter.base_model)
+    return adapter.base_model if base is None else models.public_name(base)
 
 
 def _status(state: AdapterState) -> schemas.Status:
