@@ -52,7 +52,7 @@ def create(ctx: Context, new: NewAdapter) -> RegisteredAdapter:
         name=new.name,
         description=new.description,
         base_model=base.name,
-        base_model_as_given=new.base_model,
+        base_model_as_given=new.base_model_as_given,
         is_public=new.is_public,
         created_at=now,
         modified_at=now,
@@ -118,8 +118,6 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
 
 def find_answering(ctx: Context, reference: str) -> TunedModel | None:
     """What answers for an adapter, if anything does: the caller's own or a public one."""
-    if "\0" in reference:  # PostgreSQL cannot even look for it
-        return None
     state = _find(ctx, reference) or _find_public(ctx, reference)
     return None if state is None else state.model
 
