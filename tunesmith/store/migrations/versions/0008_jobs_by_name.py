@@ -90,12 +90,12 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("deployments")
+    # One by one: in a batch SQLite would make jobs anew, and lose what hangs on them.
     for table, columns in ADDED.items():
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            for index in INDEXES.get(table, ()):
-                batch_op.drop_index(batch_op.f(f"ix_{table}_{'_'.join(index)}"))
-            for column in reversed(columns):
-                batch_op.drop_column(column.name)
+        for index in INDEXES.get(table, ()):
+            op.drop_index(op.f(f"ix_{table}_{'_'.join(index)}"), table_name=table)
+        for column in reversed(columns):
+            op.drop_column(table, column.name)
 
 
 def _fill_in() -> None:
