@@ -6,7 +6,15 @@ import os
 import httpx
 import pytest
 
-from tests.contract.platform.support import EXAMPLES, JOBS, create_job, inner, refusal, retrieve, upload
+from tests.contract.platform.support import (
+    EXAMPLES,
+    JOBS,
+    create_job,
+    inner,
+    refusal,
+    retrieve,
+    upload,
+)
 from tests.contract.server import BASE, Server
 from tests.contract.worker import Worker
 
