@@ -1,13 +1,14 @@
 """Writes the pages of docs/reference that say what the code says."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import typer
 from pydantic import SecretStr
 
-from scripts import reference_openai
+from scripts import reference_dialects
 from tunesmith.cli.main import app
 from tunesmith.domain import errors
 from tunesmith.http import status_of
@@ -76,7 +77,7 @@ def errors_page() -> str:
 
 
 PAGES = {
-    "openai.md": reference_openai.page,
+    **{name: partial(reference_dialects.page, name) for name in reference_dialects.DIALECTS},
     "settings.md": settings_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
@@ -105,6 +106,8 @@ def _unwrapped(text: str) -> str:
 
 
 def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is dict:
+        return "JSON object"
     kinds = getattr(annotation, "__args__", (annotation,))
     names = {SecretStr: "secret", str: "text", int: "whole number", float: "number"}
     names |= {bool: "true or false", Path: "path"}

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 import tunesmith
-from tunesmith.dialects import DIALECTS, admin, openai, platform
+from tunesmith.dialects import DIALECTS, admin, cloudflare, openai, platform
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
+from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
@@ -52,21 +53,30 @@ def build(settings: Settings) -> Application:
     database = Database(_database_url(settings))
     database.upgrade()
     hub = Hub()
-    house = House(blobs=Blobs(settings.data_dir / "blobs"), sampler=hub, now=_utc_now)
+    house = House(
+        blobs=Blobs(settings.data_dir / "blobs"),
+        sampler=hub,
+        now=_utc_now,
+        device_prices=settings.device_prices,
+        adapter_limits=_adapter_limits(settings),
+    )
     foundation = Foundation(database=database, house=house)
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
         _offer_tiny(store)
     app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings))
+    limiter = _limiter(settings)
     openai_app = openai.build(
         foundation,
         max_upload_bytes=settings.max_upload_bytes,
         max_multipart_upload_bytes=settings.max_multipart_upload_bytes,
         results_as_base64=settings.results_as_base64,
-        limiter=_limiter(settings),
+        limiter=limiter,
     )
     admin_app = admin.build(foundation, webhooks_allow_private=settings.webhooks_allow_private)
     mount(app, openai.PREFIX, openai_app)
+    cloudflare_app = cloudflare.build(foundation, openai_app=openai_app, limiter=limiter)
+    mount(app, cloudflare.PREFIX, cloudflare_app)
     platform_app = platform.build(
         foundation,
         max_upload_bytes=settings.max_upload_bytes,
@@ -81,6 +91,15 @@ def build(settings: Settings) -> Application:
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)
     return Application(asgi=app, first_key=first_key)
+
+
+def _adapter_limits(settings: Settings) -> AdapterLimits:
+    return AdapterLimits(
+        max_per_organization=settings.max_adapters,
+        max_file_bytes=settings.max_adapter_bytes,
+        max_rank=settings.max_adapter_rank,
+        allows_public=settings.public_adapters,
+    )
 
 
 def _limiter(settings: Settings) -> Limiter:
@@ -140,9 +159,16 @@ def _offer_tiny(store: Store) -> None:
         name=TINY,
         source=TINY_SOURCE,
         learning_rate=TINY_LEARNING_RATE,
-        now=_utc_now(),
+        now=_utc_now() if there is None else there.created_at,
     )
-    store.models.put_base(entry)
+    facts = replace(
+        entry,
+        display_name="Tunesmith tiny",
+        provider="Tunesmith",
+        licence="apache-2.0",
+        description="A small decoder for trying things out, on any machine and without a network.",
+    )
+    store.models.put_base(facts)
 
 
 def _lifespan(
@@ -184,11 +210,8 @@ def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
     @app.get("/")
     async def index() -> dict[str, object]:
         """For people who open the address in a browser."""
-        return {
-            "name": "Tunesmith",
-            "apis": [dialect.PREFIX for dialect in DIALECTS],
-            "ready": "/readyz",
-        }
+        apis = [dialect.PREFIX for dialect in DIALECTS]
+        return {"name": "Tunesmith", "apis": apis, "ready": "/readyz"}
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.domain import errors
+from tunesmith.domain.accounts import Credential
 from tunesmith.services import accounts
 from tunesmith.services.context import Context, House
 from tunesmith.store.database import MAX_READERS, Database, Store
@@ -72,9 +73,19 @@ class Foundation:
     @asynccontextmanager
     async def as_caller(self, secret: str, *, writes: bool) -> AsyncIterator[Context]:
         """A transaction in the name of the caller that `secret` belongs to."""
+        async with self.as_holder_of([Credential(secret=secret)], writes=writes) as ctx:
+            yield ctx
+
+    @asynccontextmanager
+    async def as_holder_of(
+        self, credentials: Sequence[Credential], *, writes: bool
+    ) -> AsyncIterator[Context]:
+        """A transaction in the name of whoever the first good one of `credentials` belongs to."""
         async with self.writing() if writes else self.reading() as store:
             now = self.house.now()
-            organization, key = await run_in_threadpool(accounts.authenticate, store, secret, now)
+            organization, key = await run_in_threadpool(
+                accounts.authenticate_one_of, store, credentials, now
+            )
             yield Context(store=store, house=self.house, organization=organization, key=key)
 
 

@@ -1,12 +1,17 @@
 """JSON bodies of requests: what all dialects ask of one."""
 
 import json
+import math
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from tunesmith.domain.errors import InvalidRequest
+
+MAX_DEPTH = 100  # of JSON in JSON; workers read no deeper than 200
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Request(BaseModel):
@@ -28,7 +33,7 @@ class Request(BaseModel):
             body = _read_json(body)
         if not isinstance(body, dict):
             raise InvalidRequest("The body must be a JSON object.")
-        _refuse_nul(body)
+        _refuse_what_is_no_text(body)
         return {name: value for name, value in body.items() if cls._is_heeded(name, value)}
 
     @classmethod
@@ -39,9 +44,29 @@ class Request(BaseModel):
             if value is None or value in cls.UNAVAILABLE[name]:
                 return False
             raise InvalidRequest(f"`{name}` is not available yet; leave it out.", param=name)
-        if name in cls.IGNORED:
+        if name in cls.IGNORED or cls.model_config.get("extra") == "ignore":
             return False
         raise InvalidRequest(f"Unrecognized request argument supplied: {name}", param=name)
+
+
+def check_json(value: Any, param: str, depth: int = 0) -> None:
+    """Raises `InvalidRequest` for what JSON can say and a worker could not be told."""
+    if depth > MAX_DEPTH:
+        raise InvalidRequest(f"{param}: nested deeper than {MAX_DEPTH} levels.", param=param)
+    match value:
+        case str():
+            if _LONE_SURROGATE.search(value):
+                raise InvalidRequest(f"{param}: has half a character (\\ud…).", param=param)
+        case float():
+            if not math.isfinite(value):
+                raise InvalidRequest(f"{param}: has a number that is not finite.", param=param)
+        case list() if set(map(type, value)) != {int}:  # token ids may be millions
+            for item in value:
+                check_json(item, param, depth + 1)
+        case dict():
+            for key, item in value.items():
+                check_json(key, param, depth)
+                check_json(item, param, depth + 1)
 
 
 def _read_json(body: bytes) -> Any:
@@ -51,14 +76,14 @@ def _read_json(body: bytes) -> Any:
         raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
 
 
-def _refuse_nul(body: dict[str, Any]) -> None:
-    """PostgreSQL cannot store it, and nobody means it."""
-    waiting: list[tuple[str, Any]] = [("", name) for name in body] + list(body.items())
+def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
+    """Halves of characters, which JSON can escape, and NUL: neither can be stored."""
+    waiting = list(body.items())
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, str) and "\0" in value:
-            message = f"{name or 'The body'}: NUL characters are not accepted."
-            raise InvalidRequest(message, param=name or None)
+        if isinstance(value, str) and ("\0" in value or _LONE_SURROGATE.search(value)):
+            message = f"{name}: the text has a NUL or half a character in it."
+            raise InvalidRequest(message, param=name)
         if isinstance(value, list):
             waiting.extend((name, item) for item in value)
         elif isinstance(value, dict):

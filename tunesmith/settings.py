@@ -1,8 +1,9 @@
 """The settings: read once at start-up from the environment, then passed down as plain values."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, Json, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -33,6 +34,18 @@ class Settings(BaseSettings):
         description="Folder with training files that platform jobs can name by path; every "
         "organization may read it.",
     )
+    max_adapters: int = Field(
+        100, ge=1, description="How many adapters an organization may register."
+    )
+    max_adapter_bytes: int = Field(
+        300 * 1024 * 1024, gt=0, description="Largest file of an adapter that may be brought here."
+    )
+    max_adapter_rank: int = Field(
+        32, ge=1, le=256, description="Largest rank of an adapter that may be brought here."
+    )
+    public_adapters: bool = Field(
+        True, description="Whether an adapter may be shown to, and asked by, every organization."
+    )
     requests_per_minute: int | None = Field(
         None,
         ge=1,
@@ -60,6 +73,11 @@ class Settings(BaseSettings):
         "https://api.wandb.ai", description="Weights & Biases, or a server of one's own."
     )
     log_level: str = Field("warning", description="debug, info, warning or error.")
+    device_prices: Json[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = Field(
+        "{}",  # type: ignore[arg-type]  # a default is read like any other value
+        description="What an hour of a device costs, in dollars, as JSON by the device's name or "
+        'id: {"NVIDIA H200": 3.5, "cpu": 0.05}.',
+    )
     server_url: str = Field(
         "http://127.0.0.1:8000", description="Server that workers and commands talk to."
     )

@@ -12,7 +12,7 @@ from uuid import uuid4
 import uvicorn
 from fastapi import FastAPI
 
-from tunesmith.dialects import openai, platform
+from tunesmith.dialects import admin, cloudflare, openai, platform
 from tunesmith.domain.accounts import (
     USER_SCOPES,
     Key,
@@ -40,6 +40,7 @@ from tunesmith.store.database import Database
 
 BASE = "acme/tiny-1b"
 ALIAS = "tiny"
+DEVICE_PRICES = {"cpu": 0.6, "NVIDIA H200": 3.5}
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 MAX_MULTIPART_UPLOAD_BYTES = 80 * 1024 * 1024
 
@@ -125,10 +126,12 @@ class ScriptedSampler:
     requests: list[SampleRequest] = field(default_factory=list)
     embed_requests: list[EmbedRequest] = field(default_factory=list)
     num_cancelled: int = 0
+    is_busy: bool = False
 
     def reset(self) -> None:
         self.script, self.requests, self.num_cancelled = say_hello, [], 0
         self.embedding_script, self.embed_requests = embedded, []
+        self.is_busy = False
 
     async def embed(self, request: EmbedRequest) -> SampleOutput:
         self.embed_requests.append(request)
@@ -176,7 +179,12 @@ class Server:
         self.blobs = Blobs(folder / "blobs")
         self.incoming = folder / "blobs" / "incoming"
         self.ahead = timedelta()  # of the true time
-        self.house = House(blobs=self.blobs, sampler=self.sampler, now=lambda: now() + self.ahead)
+        self.house = House(
+            blobs=self.blobs,
+            sampler=self.sampler,
+            now=lambda: now() + self.ahead,
+            device_prices=DEVICE_PRICES,
+        )
         foundation = Foundation(database=self.database, house=self.house)
         self.openai_app = openai.build(
             foundation,
@@ -184,6 +192,9 @@ class Server:
             max_multipart_upload_bytes=MAX_MULTIPART_UPLOAD_BYTES,
             results_as_base64=True,
             limiter=limiter,
+        )
+        self.cloudflare_app = cloudflare.build(
+            foundation, openai_app=self.openai_app, limiter=limiter
         )
         app = FastAPI(openapi_url=None)
         self.import_dir = folder / "import"
@@ -197,16 +208,23 @@ class Server:
         )
         mount(app, openai.PREFIX, self.openai_app)
         mount(app, platform.PREFIX, self.platform_app)
+        mount(app, admin.PREFIX, admin.build(foundation, webhooks_allow_private=False))
+        mount(app, cloudflare.PREFIX, self.cloudflare_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()
         self._serve(app)
 
-    def new_caller(self, scopes: frozenset[Scope] = USER_SCOPES, slug: str | None = None) -> Caller:
+    def new_caller(
+        self,
+        scopes: frozenset[Scope] = USER_SCOPES,
+        slug: str | None = None,
+        email: str | None = None,
+    ) -> Caller:
         slug = slug or f"acme-{uuid4().hex[:6]}"
         organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
-        key = _key(organization, secret, scopes)
+        key = _key(organization, secret, scopes, email)
         with self.database.write() as store:
             store.accounts.add_organization(organization)
             store.accounts.add_key(key)
@@ -249,7 +267,12 @@ class Server:
         self.url = f"http://{self.host}:{port}"
 
 
-def _key(organization: Organization, secret: str, scopes: frozenset[Scope]) -> Key:
+def _key(
+    organization: Organization,
+    secret: str,
+    scopes: frozenset[Scope],
+    email: str | None = None,
+) -> Key:
     return Key(
         id=uuid4(),
         organization_id=organization.id,
@@ -259,6 +282,7 @@ def _key(organization: Organization, secret: str, scopes: frozenset[Scope]) -> K
         scopes=scopes,
         created_at=now(),
         expires_at=None,
+        email=email,
     )
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import reference
-from tunesmith.dialects.openai.schemas import Request
+from scripts import reference, reference_dialects
 from tunesmith.domain import errors
+from tunesmith.json_body import Request
 from tunesmith.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,12 +22,14 @@ def test_a_reference_page_says_what_the_code_says(name: str) -> None:
     assert written == reference.PAGES[name](), "Run `python -m scripts.reference`."
 
 
-def test_the_page_on_openais_dialect_names_every_field_of_every_request() -> None:
-    page = reference.PAGES["openai.md"]()
+@pytest.mark.parametrize("name", reference_dialects.DIALECTS)
+def test_the_page_on_a_dialect_names_every_field_of_every_request(name: str) -> None:
+    page = reference.PAGES[name]()
+    package = reference_dialects.DIALECTS[name].module.__name__
     named = {
         path.rsplit(".", 1)[-1] for path in re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
     }
-    kinds = [kind for kind in _subclasses(Request) if kind.__module__ != Request.__module__]
+    kinds = [kind for kind in _subclasses(Request) if kind.__module__.startswith(f"{package}.")]
     assert kinds
     for kind in kinds:
         fields = {field.alias or name for name, field in kind.model_fields.items()}

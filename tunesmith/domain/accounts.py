@@ -1,6 +1,7 @@
 """Organizations and the keys by which programs speak for them."""
 
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,9 +59,18 @@ class Key:
     scopes: frozenset[Scope]
     created_at: datetime
     expires_at: datetime | None
+    email: str | None = None  # its owner's, for clients that name one beside the key
 
     def allows(self, scope: Scope) -> bool:
         return any(scope in _INCLUDED.get(own, {own}) for own in self.scopes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A secret as it was sent; with an e-mail it is good for the key of that owner alone."""
+
+    secret: str
+    email: str | None = None
 
 
 def new_secret() -> str:
@@ -71,6 +81,11 @@ def new_secret() -> str:
 def digest_of(secret: str) -> str:
     """SHA-256 suffices: secrets are random, and a slow hash would be our own DoS."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def is_same_email(one: str, other: str) -> bool:
+    """Whatever the case of the letters; takes as long for each mistake."""
+    return hmac.compare_digest(*(email.strip().casefold().encode() for email in (one, other)))
 
 
 def visible_prefix_of(secret: str) -> str:

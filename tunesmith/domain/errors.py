@@ -2,7 +2,8 @@
 
 TunesmithError            code: a stable slug · message: a sentence · param: the field at fault
 ├── InvalidRequest        400
-│   └── InvalidTrainingData   (line)
+│   ├── InvalidTrainingData   (line)
+│   └── InvalidAdapter
 ├── Unauthenticated       401
 ├── PermissionDenied      403   missing scope
 ├── NotFound              404   (kind, reference)
@@ -40,6 +41,12 @@ class InvalidTrainingData(InvalidRequest):
     def __init__(self, message: str, *, line: int | None = None, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.line = line
+
+
+class InvalidAdapter(InvalidRequest):
+    """A file that is no part of an adapter which the base model could take."""
+
+    code = "invalid_adapter"
 
 
 class Unauthenticated(TunesmithError):

@@ -16,6 +16,9 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 class TunedModel:
     """A PEFT adapter on a base model. `step` is its checkpoint's, None for a job's final model.
 
+    One that was brought here instead of trained has no job, and the id of its registration. It
+    outlives the job that has made it.
+
     `short_id` is unique in the installation and short enough to be part of a name.
     """
 
@@ -23,7 +26,7 @@ class TunedModel:
     short_id: str
     organization_id: UUID
     organization_slug: str
-    job_id: UUID | None  # None where the job has been deleted
+    job_id: UUID | None
     base_model: str
     suffix: str | None
     step: int | None

@@ -49,7 +49,7 @@ class Answer:
         self._num_calls = 0
         self._num_said = 0  # characters, where there are no tools
         self._ledger = TokenLedger()
-        self._choice = TokenChoice(spec)
+        self._choice = TokenChoice(spec, prompt_ids if spec.repetition_penalty != 1 else ())
 
     @property
     def is_greedy(self) -> bool:

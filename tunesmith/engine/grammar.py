@@ -25,7 +25,9 @@ _PLACE = re.compile(
 )
 # Between two parts of the JSON a model may put one space, or a line break and an indentation, as
 # people do; with more freedom some models write blanks until their tokens are used up.
-_JSON_OPTIONS = {"whitespace_pattern": r"( |\n[ ]{0,24})"}
+FREELY_SPACED = {"whitespace_pattern": r"( |\n[ ]{0,24})"}
+# As chat templates write it, whose `tojson` is Python's.
+ON_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 # Keywords of JSON Schema, by what they hold.
 _SCHEMA_WITHIN = frozenset({"items", "additionalProperties", "contains"})
 _LIST_WITHIN = frozenset({"anyOf", "oneOf", "prefixItems"})
@@ -56,10 +58,10 @@ def json_grammar(schema: dict[str, Any]) -> Grammar:
     return Grammar(lark=f"start: {json_rule(schema)}\n", schemas={"The JSON schema": schema})
 
 
-def json_rule(schema: dict[str, Any]) -> str:
+def json_rule(schema: dict[str, Any], spacing: dict[str, Any] = FREELY_SPACED) -> str:
     """A schema as an expression in a grammar. Raises `BadSchema` where it is too large."""
     try:
-        text = json.dumps({**_closed(schema), "x-guidance": _JSON_OPTIONS})
+        text = json.dumps({**_closed(schema), "x-guidance": spacing})
     except (RecursionError, TypeError, ValueError) as error:
         raise BadSchema(f"The JSON schema cannot be read: {error}.") from error
     if len(text) > _MAX_SCHEMA_CHARACTERS:

@@ -11,34 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tunesmith.engine import peft_config
 from tunesmith.engine.errors import BadAdapter
+from tunesmith.engine.peft_config import A_SUFFIX, B_SUFFIX, CONFIG_FILE, KEY_PREFIX, WEIGHTS_FILE
 from tunesmith.engine.spec import LoraSpec
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-
-_KEY_PREFIX = "base_model.model."
-_A_SUFFIX = ".lora_A.weight"
-_B_SUFFIX = ".lora_B.weight"
-
-# Options of peft.LoraConfig that change the arithmetic in ways our layers do not know.
-_REFUSED_OPTIONS = (
-    "use_dora",
-    "modules_to_save",
-    "lora_bias",
-    "rank_pattern",
-    "alpha_pattern",
-    "layer_replication",
-    "trainable_token_indices",
-    "target_parameters",
-    "use_qalora",
-    "use_bdlora",
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "monteclora_config",
-    "velora_config",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +28,7 @@ class PeftFolder:
 def read(folder: Path) -> PeftFolder:
     """Raises BadAdapter for anything but plain LoRA in safetensors."""
     config = _read_config(folder)
-    rank = config.get("r")
-    if not isinstance(rank, int) or rank < 1:
-        raise BadAdapter(f"`r` in {CONFIG_FILE} must be a positive integer.")
+    rank = peft_config.check(config)
     weights = _paired(_read_weights(folder))
     for name, (a, b) in weights.items():
         if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
@@ -106,8 +80,8 @@ def write(
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {}
     for name, (a, b) in weights.items():
-        tensors[f"{_KEY_PREFIX}{name}{_A_SUFFIX}"] = a.detach().cpu().contiguous()
-        tensors[f"{_KEY_PREFIX}{name}{_B_SUFFIX}"] = b.detach().cpu().contiguous()
+        tensors[f"{KEY_PREFIX}{name}{A_SUFFIX}"] = a.detach().cpu().contiguous()
+        tensors[f"{KEY_PREFIX}{name}{B_SUFFIX}"] = b.detach().cpu().contiguous()
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
@@ -119,7 +93,7 @@ def sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> Any:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise BadAdapter(f"The adapter folder has no {CONFIG_FILE}.")
@@ -127,15 +101,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadAdapter(f"{CONFIG_FILE} is not valid JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise BadAdapter(f"{CONFIG_FILE} must hold a JSON object.")
-    if config.get("peft_type", "LORA") != "LORA":
-        raise BadAdapter(f"Only LoRA adapters are supported, not {config['peft_type']}.")
-    if config.get("bias", "none") != "none":
-        raise BadAdapter("Adapters that train biases (`bias`) are not supported.")
-    for option in _REFUSED_OPTIONS:
-        if config.get(option):
-            raise BadAdapter(f"Adapters with `{option}` are not supported.")
     return config
 
 
@@ -158,16 +123,11 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 def _paired(tensors: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     by_module: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        for suffix in (_A_SUFFIX, _B_SUFFIX):
-            if key.startswith(_KEY_PREFIX) and key.endswith(suffix):
-                name = key.removeprefix(_KEY_PREFIX).removesuffix(suffix)
-                by_module.setdefault(name, {})[suffix] = tensor
-                break
-        else:
-            raise BadAdapter(f"{WEIGHTS_FILE} holds {key}, which is not a LoRA tensor.")
+        name, suffix = peft_config.part_of(key)
+        by_module.setdefault(name, {})[suffix] = tensor
     for name, pair in by_module.items():
         if len(pair) != 2:
             raise BadAdapter(f"{WEIGHTS_FILE} lacks lora_A or lora_B of {name}.")
     if not by_module:
         raise BadAdapter(f"{WEIGHTS_FILE} holds no LoRA tensors.")
-    return {name: (pair[_A_SUFFIX], pair[_B_SUFFIX]) for name, pair in by_module.items()}
+    return {name: (pair[A_SUFFIX], pair[B_SUFFIX]) for name, pair in by_module.items()}

@@ -65,7 +65,8 @@ class SampleSpec:
 
     Exactly one of `messages` (rendered through the chat template), `prompt` (plain text) and
     `prompt_token_ids` is set. `max_tokens` None means: up to the model's context. `temperature` 0
-    is greedy. `stop` strings end the answer and are not part of it.
+    is greedy. `stop` strings end the answer and are not part of it. `repetition_penalty`, above 0,
+    divides the positive logits of tokens that occur in prompt or answer, and multiplies the others.
 
     `tools` are function definitions for the chat template. The answer calls one of `required_tools`
     where there are any. `json_schema` is what the text must satisfy. `top_logprobs` asks for
@@ -80,8 +81,10 @@ class SampleSpec:
     max_tokens: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int | None = None
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logit_bias: dict[int, float] = field(default_factory=dict)

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tunesmith.engine.errors import BadConversation
-from tunesmith.engine.grammar import Grammar, json_rule
+from tunesmith.engine.grammar import ON_ONE_LINE, Grammar, json_rule
 from tunesmith.engine.tool_format import CALL_ID, ToolFormat
 
 _MAX_CALLS = 16  # in one answer that must call
@@ -46,7 +46,7 @@ def calls_grammar(
             raise BadConversation(f"The `parameters` of the function {name} must be an object.")
         before = _literal(tokenizer, _spelled(name, form) + form.middle)
         alternatives.append(_sequence(before, f"arguments_{number}"))
-        lines.append(f"arguments_{number}: {json_rule(parameters)}")
+        lines.append(f"arguments_{number}: {json_rule(parameters, ON_ONE_LINE)}")
         schemas[f"The schema of the parameters of the function {name}"] = parameters
     lines.append("call: " + " | ".join(alternatives))
     if json_schema is None:

@@ -20,6 +20,7 @@ from tunesmith.domain.errors import Unavailable
 log = structlog.get_logger()
 
 MAX_REQUESTS_AT_ONCE = 1024  # on one worker; more are turned away
+ANSWERS_AT_ONCE = 16  # that a worker writes; those beyond wait for their turn
 _LOST = "worker_lost"
 _UNFINISHED = (SamplePart.DELTA, SamplePart.TOOL_CALL)
 
@@ -49,6 +50,10 @@ class Hub:
     @property
     def num_workers(self) -> int:
         return len(self._connections)
+
+    @property
+    def is_busy(self) -> bool:
+        return all(len(c.waiting) >= ANSWERS_AT_ONCE for c in self._connections.values())
 
     def connect(self, worker: str) -> Connection:
         """A worker is there; an earlier connection of the same name is dead."""

@@ -24,8 +24,10 @@ class Sampling:
     max_tokens: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int | None = None
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logit_bias: dict[int, float] = field(default_factory=dict)
@@ -152,8 +154,10 @@ def _request(ctx: Context, model: BaseModel | TunedModel, sampling: Sampling) ->
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
+        top_k=sampling.top_k,
         frequency_penalty=sampling.frequency_penalty,
         presence_penalty=sampling.presence_penalty,
+        repetition_penalty=sampling.repetition_penalty,
         stop=sampling.stop,
         seed=sampling.seed,
         logit_bias=sampling.logit_bias,

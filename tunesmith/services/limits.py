@@ -107,6 +107,10 @@ class MeteredSampler:
         self._limiter = limiter
         self._owner = owner
 
+    @property
+    def is_busy(self) -> bool:
+        return self._sampler.is_busy
+
     async def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
         taken = 0
         try:

@@ -9,6 +9,11 @@ from tunesmith.domain.assignments import EmbedRequest, SampleOutput, SampleReque
 class Sampler(Protocol):
     """Where tokens come from."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request that is made now would have to wait for others, or for a worker."""
+        ...
+
     def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
         """Pieces of the answer as they come, a `DONE` or `FAILED` part last.
 

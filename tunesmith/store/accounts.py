@@ -43,6 +43,7 @@ class Accounts:
                 scopes=sorted(key.scopes),
                 created_at=key.created_at,
                 expires_at=key.expires_at,
+                email=key.email,
             )
         )
 
@@ -78,4 +79,5 @@ def _key(row: Row) -> Key:
         scopes=frozenset(Scope(scope) for scope in row["scopes"]),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        email=row["email"],
     )

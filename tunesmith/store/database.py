@@ -18,11 +18,13 @@ from alembic.config import Config
 
 from tunesmith.domain.errors import Unavailable
 from tunesmith.store.accounts import Accounts
+from tunesmith.store.adapters import Adapters
 from tunesmith.store.deployments import Deployments
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
 from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
+from tunesmith.store.measurements import Measurements
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
@@ -47,6 +49,8 @@ class Store:
         self.queue = Queue(connection)
         self.events = Events(connection)
         self.models = Models(connection)
+        self.measurements = Measurements(connection)
+        self.adapters = Adapters(connection)
         self.webhooks = Webhooks(connection)
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)

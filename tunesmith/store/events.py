@@ -75,8 +75,24 @@ class Events:
     def delete_all(self, job_id: UUID) -> None:
         self._connection.execute(sa.delete(events).where(events.c.job_id == job_id))
 
+    def first_data(self, job_id: UUID, kind: EventKind) -> dict[str, Any]:
+        """What the first event of this kind says; empty where there is none."""
+        where = (events.c.job_id == job_id, events.c.kind == kind)
+        query = sa.select(events.c.data).where(*where).order_by(events.c.seq).limit(1)
+        return self._connection.scalar(query) or {}
+
     def metrics_of_step(self, job_id: UUID, step: int) -> dict[str, Any] | None:
         query = sa.select(events.c.data).where(events.c.job_id == job_id, events.c.step == step)
+        return self._connection.scalar(query)
+
+    def newest_metrics(self, job_id: UUID) -> dict[str, Any] | None:
+        """Of the last step that was told."""
+        query = (
+            sa.select(events.c.data)
+            .where(events.c.job_id == job_id, events.c.step.is_not(None))
+            .order_by(events.c.step.desc())
+            .limit(1)
+        )
         return self._connection.scalar(query)
 
     def list_metrics(self, job_id: UUID) -> list[dict[str, Any]]:

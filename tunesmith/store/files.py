@@ -9,7 +9,14 @@ from tunesmith.domain.errors import NotFound
 from tunesmith.domain.files import Blob, File, FilePurpose
 from tunesmith.domain.paging import Page, PageRequest, Slice
 from tunesmith.store.rows import Row, select_page
-from tunesmith.store.tables import checkpoints, files, jobs, tuned_models, upload_parts
+from tunesmith.store.tables import (
+    checkpoints,
+    files,
+    jobs,
+    registered_adapters,
+    tuned_models,
+    upload_parts,
+)
 
 
 class Files:
@@ -100,7 +107,8 @@ class Files:
         in_use.update(self._connection.scalars(sa.select(upload_parts.c.sha256)))
         for column in (jobs.c.training_sha256, jobs.c.validation_sha256):
             in_use.update(self._connection.scalars(sa.select(column).where(column.is_not(None))))
-        for column in (checkpoints.c.artifacts, tuned_models.c.artifacts):
+        lists = (checkpoints.c.artifacts, tuned_models.c.artifacts, registered_adapters.c.files)
+        for column in lists:
             for artifacts in self._connection.scalars(sa.select(column)):
                 in_use.update(artifact["blob"]["sha256"] for artifact in artifacts)
         for model in self._connection.scalars(sa.select(jobs.c.initial_model)):

@@ -41,15 +41,22 @@ class Models:
         names = [{"name": n, "base_model": model.name} for n in {model.name, *model.aliases}]
         self._connection.execute(sa.insert(base_model_names), names)
 
-    def find_base(self, name_or_alias: str) -> BaseModel | None:
-        if "\0" in name_or_alias:  # which PostgreSQL cannot even be asked for
+    def find_base(self, name: str) -> BaseModel | None:
+        """By its name or an alias, else by its Hugging Face id; the first that was added."""
+        if "\0" in name:  # which PostgreSQL cannot even be asked for
             return None
-        query = (
+        named = (
             sa.select(base_models.c.entry)
             .join(base_model_names, base_model_names.c.base_model == base_models.c.name)
-            .where(base_model_names.c.name == name_or_alias)
+            .where(base_model_names.c.name == name)
         )
-        entry = self._connection.scalar(query)
+        of_hub = (
+            sa.select(base_models.c.entry)
+            .where(base_models.c.entry["hub_id"].as_string() == name)
+            .order_by(base_models.c.seq)
+            .limit(1)
+        )
+        entry = self._connection.scalar(named) or self._connection.scalar(of_hub)
         return None if entry is None else _ENTRY.validate_python(entry)
 
     def list_bases(self) -> tuple[BaseModel, ...]:
@@ -84,6 +91,18 @@ class Models:
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else _tuned(row)
 
+    def find_tuned_by_id(self, model_id: UUID) -> TunedModel | None:
+        """Whoever owns it."""
+        query = _WITH_SLUG.where(tuned_models.c.id == model_id)
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
+    def find_tuned_of_job(self, job_id: UUID) -> TunedModel | None:
+        """What it has left at its end, whoever owns it."""
+        query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
     def find_permitted(self, short_id: str, organization_id: UUID) -> TunedModel | None:
         """A tuned model of others that this organization may ask."""
         permitted = sa.exists().where(
@@ -104,12 +123,6 @@ class Models:
         )
         return tuple(_tuned(row) for row in self._connection.execute(query).mappings())
 
-    def find_of_job(self, job_id: UUID) -> TunedModel | None:
-        """What a job has left behind at its end."""
-        query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
-        row = self._connection.execute(query).mappings().one_or_none()
-        return None if row is None else _tuned(row)
-
     def find_named(self, name: str, owner: UUID) -> TunedModel | None:
         """The one that has been deployed under that name."""
         query = _WITH_SLUG.join(deployments, deployments.c.model_id == tuned_models.c.id).where(
@@ -127,12 +140,10 @@ class Models:
         )
         return self._connection.scalar(query) is not None
 
-    def leave_job(self, job_id: UUID) -> None:
-        """The job is to be deleted: its own model stays, those of its checkpoints go."""
-        of_checkpoints = (tuned_models.c.job_id == job_id, tuned_models.c.step.is_not(None))
-        self._connection.execute(sa.delete(tuned_models).where(*of_checkpoints))
-        rest = sa.update(tuned_models).where(tuned_models.c.job_id == job_id)
-        self._connection.execute(rest.values(job_id=None))
+    def delete_checkpoints(self, job_id: UUID) -> None:
+        """What a job has left on its way; its own model stays."""
+        where = (tuned_models.c.job_id == job_id, tuned_models.c.step.is_not(None))
+        self._connection.execute(sa.delete(tuned_models).where(*where))
 
     def delete_tuned(self, model_id: UUID) -> None:
         self._connection.execute(sa.delete(tuned_models).where(tuned_models.c.id == model_id))

@@ -60,6 +60,7 @@ keys = sa.Table(
     sa.Column("scopes", sa.JSON, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime),
+    sa.Column("email", sa.Text),
 )
 
 files = sa.Table(
@@ -239,13 +240,33 @@ tuned_models = sa.Table(
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("short_id", sa.Text, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
-    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id")),
+    sa.Column("job_id", sa.Uuid, index=True),  # which may have been deleted
     sa.Column("base_model", sa.Text, nullable=False),
     sa.Column("suffix", sa.Text),
     sa.Column("step", sa.Integer),
     sa.Column("artifacts", sa.JSON, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Index(None, "organization_id", "seq"),
+)
+
+# With both files, or a job that has succeeded, a tuned model of the same id, or job, answers.
+registered_adapters = sa.Table(
+    "registered_adapters",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("base_model", sa.Text, nullable=False),
+    sa.Column("base_model_as_given", sa.Text, nullable=False),
+    sa.Column("is_public", sa.Boolean, nullable=False),
+    sa.Column("files", sa.JSON, nullable=False),
+    sa.Column("job_id", sa.Uuid),  # which may have been deleted
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("modified_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("organization_id", "name"),
+    sa.Index(None, "is_public", "name"),
 )
 
 checkpoint_permissions = sa.Table(
@@ -344,4 +365,24 @@ integration_runs = sa.Table(
     sa.Column("is_warned", sa.Boolean, nullable=False),
     sa.UniqueConstraint("job_id", "position"),
     sa.Index(None, "available_at"),
+)
+
+throughputs = sa.Table(
+    "throughputs",
+    metadata,
+    sa.Column("base_model", sa.Text, primary_key=True),
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("tokens_per_second", sa.Double, nullable=False),
+    sa.Column("startup_seconds", sa.Double),
+    sa.Column("num_jobs", sa.Integer, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+example_lengths = sa.Table(
+    "example_lengths",
+    metadata,
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
+    sa.Column("tokens_per_example", sa.Double, nullable=False),
+    sa.Column("num_jobs", sa.Integer, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
 )

@@ -108,7 +108,7 @@ class Answering:
     def _begin(self, request: SampleRequest | EmbedRequest, hosts: Hosts) -> None:
         base = request.base_model
         try:
-            host = hosts.place(base.name, lambda: self._workshop.model_folder(base))
+            host = hosts.place(base, lambda: self._workshop.model_folder(base))
             adapter = request.adapter
             if adapter is not None:
                 with self._adapter_lock:
@@ -160,8 +160,10 @@ def _spec(request: SampleRequest) -> SampleSpec:
         max_tokens=request.max_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
+        top_k=request.top_k,
         frequency_penalty=request.frequency_penalty,
         presence_penalty=request.presence_penalty,
+        repetition_penalty=request.repetition_penalty,
         stop=request.stop,
         seed=request.seed,
         logit_bias=request.logit_bias,

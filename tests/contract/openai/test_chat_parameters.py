@@ -22,7 +22,7 @@ from tests.contract.server import (
     failed,
     token,
 )
-from tunesmith.dialects.openai import streams
+from tunesmith import streams
 from tunesmith.domain.assignments import SampleRequest
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel as Form
 
 from tests.contract.openai.test_responses import TIME, USAGE, WEATHER, call_both
 from tests.contract.server import BASE, ScriptedSampler, called, delta, done, failed, token
-from tunesmith.dialects.openai import streams
+from tunesmith import streams
 from tunesmith.domain.errors import QuotaExceeded
 
 ASKED = {"model": BASE, "input": "Hi.", "stream": True}

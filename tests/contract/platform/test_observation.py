@@ -10,11 +10,9 @@ from tests.contract.platform.support import JOBS, act, create_job, inner, job_in
 from tests.contract.server import Server, now
 from tests.contract.worker import Worker, metrics
 from tunesmith.dialects.platform.observation import thinned
-from tunesmith.domain.assignments import AttemptLost, StepReported, TrainingStarted
-from tunesmith.domain.events import Level
-from tunesmith.domain.jobs import Failure
+from tunesmith.domain.assignments import AttemptLost, StepReported
+from tunesmith.domain.events import EventKind, Level
 from tunesmith.services.jobs import tell
-from tunesmith.domain.events import EventKind
 
 
 def note(server: Server, job: str, message: str, level: Level = Level.INFO) -> None:

@@ -16,7 +16,7 @@ def migrated(engine: sa.Engine, revision: str) -> None:
 
 def test_jobs_from_before_they_had_names_and_logs_get_them(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'old.db'}")
-    migrated(engine, "0005")
+    migrated(engine, "0007")
     at = 1_767_268_800_000_000
     with engine.begin() as connection:
         connection.exec_driver_sql(

@@ -14,7 +14,11 @@ router = APIRouter(prefix="/keys")
 @router.post("", status_code=201)
 def create_key(body: schemas.CreateKey, ctx: InContext) -> schemas.CreatedKey:
     new = accounts.create_key(
-        ctx, name=body.name, scopes=frozenset(body.scopes), expires_at=body.expires_at
+        ctx,
+        name=body.name,
+        scopes=frozenset(body.scopes),
+        expires_at=body.expires_at,
+        email=body.email,
     )
     return translate.created_key(new)
 

@@ -4,15 +4,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.openai import models, streams, translate_completions
+from tunesmith import streams
+from tunesmith.dialects.openai import models, translate_completions
 from tunesmith.dialects.openai import schemas_completions as schemas
 from tunesmith.dialects.openai.auth import Secret, as_caller
-from tunesmith.dialects.openai.errors import Blame
 from tunesmith.dialects.openai.translate_answers import Head, head
 from tunesmith.domain.assignments import SampleRequest
 from tunesmith.http import foundation_of
 from tunesmith.services import inference
 from tunesmith.services.context import Context
+from tunesmith.streams import Blame
 
 router = APIRouter(prefix="/completions", tags=["answers"])
 

@@ -7,7 +7,8 @@ import struct
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.openai import errors, models, streams
+from tunesmith import streams
+from tunesmith.dialects.openai import models
 from tunesmith.dialects.openai import schemas_embeddings as schemas
 from tunesmith.dialects.openai.auth import Secret, as_caller
 from tunesmith.dialects.openai.translate import model_name
@@ -71,7 +72,7 @@ async def _embed_all(
 async def _embed(sampler: Sampler, request: EmbedRequest, body: schemas.CreateEmbedding) -> Made:
     output = await sampler.embed(request)
     if output.part is SamplePart.FAILED:
-        raise errors.of_failed_answer(output, errors.Blame(prompt="input"))
+        raise streams.failure(output, streams.Blame(prompt="input"))
     vector = inference.unit_vector(output.embedding, body.dimensions)
     sent = _base64(vector) if body.encoding_format == "base64" else vector
     return sent, output.prompt_tokens

@@ -1,7 +1,6 @@
 """TunesmithError -> the envelope, in the words that the original's clients look for."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
@@ -9,8 +8,8 @@ from fastapi.responses import JSONResponse
 
 from tunesmith.dialects.openai import translate, translate_jobs
 from tunesmith.domain import errors
-from tunesmith.domain.assignments import SampleOutput
 from tunesmith.domain.jobs import JobStatus
+from tunesmith.http import status_of
 
 RETRY_AFTER_SECONDS = 5
 MAX_RETRY_AFTER_SECONDS = 60  # what is longer, clients read in different ways
@@ -28,6 +27,7 @@ _WITHOUT_CODE = frozenset(
         errors.NotFound.code,
     }
 )
+_CODES = {"prompt_too_long": "context_length_exceeded"}
 
 
 def render(request: Request, error: errors.TunesmithError, status: int) -> Response:
@@ -68,30 +68,9 @@ def body(error: errors.TunesmithError, status: int) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blame:
-    """What an endpoint calls the fields that a worker may find at fault."""
-
-    prompt: str
-    schema: str | None = None
-
-
-def of_failed_answer(output: SampleOutput, blame: Blame) -> errors.TunesmithError:
-    """Why there is no answer, from the worker's words."""
-    message = output.message or "The answer failed."
-    if output.code == "prompt_too_long":
-        return errors.InvalidRequest(message, param=blame.prompt, code="context_length_exceeded")
-    if output.code == "bad_conversation":
-        return errors.InvalidRequest(message, param=blame.prompt)
-    if output.code == "bad_schema":
-        return errors.InvalidRequest(message, param=blame.schema)
-    if output.code == "bad_logit_bias":
-        return errors.InvalidRequest(message, param="logit_bias")
-    if output.code == "unsupported_model":
-        return errors.InvalidRequest(message, param="model")
-    if output.code in ("unavailable", "adapter_not_loaded"):
-        return errors.Unavailable(message)
-    return errors.TunesmithError(message, code=output.code)
+def frame(error: errors.TunesmithError) -> dict[str, Any]:
+    """The envelope, in the midst of a stream."""
+    return body(error, status_of(error))
 
 
 def _type(error: errors.TunesmithError, status: int) -> str:
@@ -118,7 +97,7 @@ def _words(error: errors.TunesmithError) -> tuple[str, str | None, str | None]:
         case errors.QuotaExceeded():
             return error.message, error.param, "insufficient_quota"
         case _:
-            code = None if error.code in _WITHOUT_CODE else error.code
+            code = None if error.code in _WITHOUT_CODE else _CODES.get(error.code, error.code)
             return error.message, error.param, code
 
 

@@ -8,24 +8,30 @@ from tunesmith.dialects.openai.auth import InContext, InReadContext
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest, NotFound, PermissionDenied
 from tunesmith.domain.models import TunedModel
-from tunesmith.services import models
+from tunesmith.services import adapters, models
 from tunesmith.services.context import Context
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 
 def resolve(ctx: Context, name: str) -> BaseModel | TunedModel:
-    """The model of that name or alias that the caller may ask; raises `NotFound`."""
+    """The model that the caller may ask, by its name, an alias, or an adapter's name or id.
+
+    Raises `NotFound`.
+    """
     short_id = translate.short_id_in(name)
     if short_id is None:
-        named = models.find_base(ctx, name) or models.find_named(ctx, name)
-        if named is None:
-            raise NotFound("model", name, param="model")
-        return named
-    tuned = models.find_usable(ctx, short_id)
-    if tuned is None or translate.model_name(tuned) != name:
+        model = (
+            models.find_base(ctx, name)
+            or adapters.find_answering(ctx, name)
+            or models.find_named(ctx, name)
+        )
+    else:
+        tuned = models.find_usable(ctx, short_id)
+        model = tuned if tuned and translate.model_name(tuned) == name else None
+    if model is None:
         raise NotFound("model", name, param="model")
-    return tuned
+    return model
 
 
 def owned(ctx: Context, name: str) -> TunedModel:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunesmith.dialects.openai import schemas_response_objects as objects
-from tunesmith.dialects.openai.streams import Frame
 from tunesmith.dialects.openai.translate_responses import (
     Draft,
     Item,
@@ -15,6 +14,7 @@ from tunesmith.dialects.openai.translate_responses import (
 )
 from tunesmith.domain.assignments import SampleOutput, SamplePart, ToolCall
 from tunesmith.domain.errors import TunesmithError
+from tunesmith.streams import Frame
 
 
 class ResponseFrames:

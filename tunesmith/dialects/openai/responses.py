@@ -4,10 +4,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.openai import models, streams, translate_responses
+from tunesmith import streams
+from tunesmith.dialects.openai import models, translate_responses
 from tunesmith.dialects.openai import schemas_responses as schemas
 from tunesmith.dialects.openai.auth import InReadContext, Secret, as_caller
-from tunesmith.dialects.openai.errors import Blame
 from tunesmith.dialects.openai.response_events import ResponseFrames
 from tunesmith.dialects.openai.schemas_response_objects import Response
 from tunesmith.dialects.openai.translate_answers import Head, head
@@ -16,6 +16,7 @@ from tunesmith.domain.errors import NotFound
 from tunesmith.http import foundation_of
 from tunesmith.services import inference
 from tunesmith.services.context import Context
+from tunesmith.streams import Blame
 
 router = APIRouter(prefix="/responses", tags=["answers"])
 

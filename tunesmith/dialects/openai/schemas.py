@@ -1,74 +1,11 @@
-"""The wire: files, models and what all requests share.
+"""The wire: files and models.
 
 https://platform.openai.com/docs/api-reference, as of August 2026.
 """
 
-import json
-import re
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from tunesmith.domain.errors import InvalidRequest
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Request(BaseModel):
-    """A JSON body. What we cannot honour is refused by name, unless it says nothing new.
-
-    `UNAVAILABLE` has the fields that the original knows and we do not yet, each with the values
-    that ask for nothing; `IGNORED` those that change nothing about the answer here.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    UNAVAILABLE: ClassVar[Mapping[str, Collection[Any]]] = {}
-    IGNORED: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sort_fields(cls, body: Any) -> Any:
-        if isinstance(body, bytes):  # a client that does not say what it sends
-            body = _read_json(body)
-        if not isinstance(body, dict):
-            raise InvalidRequest("The body must be a JSON object.")
-        _refuse_what_is_no_text(body)
-        return {name: value for name, value in body.items() if cls._is_heeded(name, value)}
-
-    @classmethod
-    def _is_heeded(cls, name: str, value: Any) -> bool:
-        if name in {field.alias or own for own, field in cls.model_fields.items()}:
-            return True
-        if name in cls.UNAVAILABLE:
-            if value is None or value in cls.UNAVAILABLE[name]:
-                return False
-            raise InvalidRequest(f"`{name}` is not available yet; leave it out.", param=name)
-        if name in cls.IGNORED:
-            return False
-        raise InvalidRequest(f"Unrecognized request argument supplied: {name}", param=name)
-
-
-def _read_json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
-
-
-def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
-    """Halves of characters, which JSON can escape, and NUL: neither can be stored."""
-    waiting = list(body.items())
-    while waiting:
-        name, value = waiting.pop()
-        if isinstance(value, str) and ("\0" in value or _LONE_SURROGATE.search(value)):
-            message = f"{name}: the text has a NUL or half a character in it."
-            raise InvalidRequest(message, param=name)
-        if isinstance(value, list):
-            waiting.extend((name, item) for item in value)
-        elif isinstance(value, dict):
-            waiting.extend((name, item) for pair in value.items() for item in pair)
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ExpiresAfter(BaseModel):

@@ -1,13 +1,12 @@
 """The wire: what all requests for an answer share, and the forms of tools and schemas."""
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, model_validator
 
-from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain.errors import InvalidRequest
+from tunesmith.json_body import Request, check_json
 
 MAX_CHOICES = 128
 MAX_STOPS = 4
@@ -16,39 +15,10 @@ MAX_BIASES = 1024
 MAX_BIAS = 100
 MAX_TOP_LOGPROBS = 20
 ANY_OBJECT: dict[str, Any] = {"type": "object"}  # what an answer in JSON mode keeps to
-MAX_DEPTH = 100  # of JSON in JSON; workers read no deeper than 200
 MAX_TOKEN_ID = 2**31 - 1
 
 # https://platform.openai.com/docs/api-reference/chat/create, `response_format` and `tools`
 Name = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
-
-
-def check_json(value: Any, param: str, depth: int = 0) -> None:
-    """Raises `InvalidRequest` for what JSON can say and a worker could not be told."""
-    if depth > MAX_DEPTH:
-        raise InvalidRequest(f"{param}: nested deeper than {MAX_DEPTH} levels.", param=param)
-    match value:
-        case str():
-            if not _is_unicode(value):
-                raise InvalidRequest(f"{param}: has half a character (\\ud…).", param=param)
-        case float():
-            if not math.isfinite(value):
-                raise InvalidRequest(f"{param}: has a number that is not finite.", param=param)
-        case list() if not _is_all_whole(value):  # token ids may be millions
-            for item in value:
-                check_json(item, param, depth + 1)
-        case dict():
-            for key, item in value.items():
-                check_json(key, param, depth)
-                check_json(item, param, depth + 1)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def joined_text(content: Any, kinds: Mapping[str, str], param: str) -> Any:

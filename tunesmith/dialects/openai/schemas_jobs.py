@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
-from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain.hyperparameters import AUTO, MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, Auto
+from tunesmith.json_body import Request
 from tunesmith.services.jobs import MAX_SEED, MAX_SUFFIX_LENGTH
 
 MAX_METADATA_PAIRS = 16

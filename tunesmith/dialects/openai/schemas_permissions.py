@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from tunesmith.dialects.openai.schemas import Request
+from tunesmith.json_body import Request
 
 MAX_PROJECTS = 100
 

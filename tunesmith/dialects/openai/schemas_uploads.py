@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from tunesmith.dialects.openai.schemas import ExpiresAfter, File, Request
+from tunesmith.dialects.openai.schemas import ExpiresAfter, File
 from tunesmith.domain.uploads import MAX_PARTS
+from tunesmith.json_body import Request
 
 
 class CreateUpload(Request):

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from tunesmith import streams
+from tunesmith.dialects.openai import errors
 from tunesmith.dialects.openai import schemas_chat as schemas
 from tunesmith.dialects.openai import schemas_chat_objects as objects
-from tunesmith.dialects.openai import streams
-from tunesmith.dialects.openai.streams import Answer, Frame
 from tunesmith.dialects.openai.translate_answers import (
     TOOL_USES,
     Head,
@@ -19,6 +19,7 @@ from tunesmith.domain import assignments
 from tunesmith.domain.assignments import SampleOutput, SamplePart
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.services.inference import Sampling, ToolChoice, Tools, ToolUse
+from tunesmith.streams import Answer, Frame
 
 
 def messages(body: schemas.CreateChatCompletion) -> list[dict[str, Any]]:
@@ -189,7 +190,7 @@ class ChatFrames:
         yield streams.DONE
 
     def failure(self, error: TunesmithError) -> Iterator[Frame]:
-        yield streams.failure(error)
+        yield errors.frame(error)
 
     def _call_deltas(self, call: assignments.ToolCall) -> Iterator[dict[str, Any]]:
         """What is called comes first, with what second."""

@@ -4,13 +4,14 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tunesmith import streams
+from tunesmith.dialects.openai import errors
 from tunesmith.dialects.openai import schemas_completions as schemas
-from tunesmith.dialects.openai import streams
-from tunesmith.dialects.openai.streams import Answer, Frame
 from tunesmith.dialects.openai.translate_answers import Head, logprob, sampling, token_counts
 from tunesmith.domain.assignments import Likely, SampleOutput, SamplePart, TokenLogprob
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.services.inference import Sampling
+from tunesmith.streams import Answer, Frame
 
 
 def text_sampling(body: schemas.CreateCompletion) -> Sampling:
@@ -155,7 +156,7 @@ class TextFrames:
         yield streams.DONE
 
     def failure(self, error: TunesmithError) -> Iterator[Frame]:
-        yield streams.failure(error)
+        yield errors.frame(error)
 
     def _chunk(self, index: int, output: SampleOutput, finish_reason: str | None) -> Frame:
         logprobs = None

@@ -8,12 +8,12 @@ from typing import Any
 from tunesmith.dialects.openai import schemas_response_objects as objects
 from tunesmith.dialects.openai import schemas_responses as schemas
 from tunesmith.dialects.openai.schemas_answers import Part
-from tunesmith.dialects.openai.streams import Answer
 from tunesmith.dialects.openai.translate import seconds
 from tunesmith.dialects.openai.translate_answers import TOOL_USES, Head, logprob, new_id
 from tunesmith.domain.assignments import SampleOutput, TokenLogprob, ToolCall
 from tunesmith.domain.errors import InvalidRequest, QuotaExceeded, TunesmithError
 from tunesmith.services.inference import Sampling, ToolChoice, Tools
+from tunesmith.streams import Answer
 
 Item = objects.OutputMessage | objects.OutputCall
 

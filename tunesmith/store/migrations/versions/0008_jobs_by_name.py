@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -34,6 +34,7 @@ ADDED: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("num_examples", sa.BigInteger(), nullable=True),
     ),
 }
+OUTLIVE_JOBS = ("tuned_models", "registered_adapters")
 INDEXES = {
     "jobs": (("organization_id", "created_at"), ("organization_id", "status")),
     "events": (("job_id", "logged_ms"),),
@@ -58,8 +59,9 @@ def upgrade() -> None:
             for index in INDEXES.get(table, ()):
                 name = f"ix_{table}_{'_'.join(index)}"
                 batch_op.create_index(batch_op.f(name), list(index), unique=False)
-    with op.batch_alter_table("tuned_models", schema=None) as batch_op:
-        batch_op.alter_column("job_id", existing_type=sa.Uuid(), nullable=True)
+    for table in OUTLIVE_JOBS:
+        with op.batch_alter_table(table, schema=None) as batch_op:
+            batch_op.drop_constraint(f"fk_{table}_job_id", type_="foreignkey")
     op.create_table(
         "deployments",
         sa.Column(
@@ -98,9 +100,10 @@ def downgrade() -> None:
                 batch_op.drop_index(batch_op.f(f"ix_{table}_{'_'.join(index)}"))
             for column in reversed(columns):
                 batch_op.drop_column(column.name)
-    op.execute("DELETE FROM tuned_models WHERE job_id IS NULL")
-    with op.batch_alter_table("tuned_models", schema=None) as batch_op:
-        batch_op.alter_column("job_id", existing_type=sa.Uuid(), nullable=False)
+    for table in OUTLIVE_JOBS:
+        op.execute(f"UPDATE {table} SET job_id = NULL WHERE job_id NOT IN (SELECT id FROM jobs)")
+        with op.batch_alter_table(table, schema=None) as batch_op:
+            batch_op.create_foreign_key(f"fk_{table}_job_id", "jobs", ["job_id"], ["id"])
 
 
 def _fill_in() -> None:

@@ -1,4 +1,4 @@
-"""The page about the OpenAI dialect: one line per route and per field, read from the code.
+"""The pages about the dialects: one line per route and per field, read from the code.
 
 Routes, fields, types and limits come from the OpenAPI document of the routers, so that new ones are
 here as soon as they are there; what is refused and what is ignored comes from the request schemas.
@@ -9,24 +9,26 @@ import json
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from tunesmith.dialects import openai
-from tunesmith.dialects.openai import schemas
+from tunesmith.dialects import cloudflare, openai
+from tunesmith.json_body import Request
 
 NOTE = (
-    "<!-- Written by scripts/reference_openai.py: change the code, then run scripts.reference. -->"
+    "<!-- Written by scripts/reference_dialects.py: change the code, then run scripts.reference. "
+    "-->"
 )
 Schema = dict[str, Any]
 
 # What the original's client can ask for and this service does not serve.
 _STORED = "answers are not stored"
 _WEBHOOKS = "the operator sets webhooks up"
-NOT_SERVED: dict[str, tuple[str, str]] = {
+NOT_SERVED_OF_OPENAI: dict[str, tuple[str, str]] = {
     "chat.completions.list": ("GET /chat/completions", _STORED),
     "chat.completions.retrieve": ("GET /chat/completions/{completion_id}", _STORED),
     "chat.completions.update": ("POST /chat/completions/{completion_id}", _STORED),
@@ -69,6 +71,36 @@ _WHY_IGNORED = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """`not_served` has, by the call of the client, the route and the reason."""
+
+    module: ModuleType
+    title: str
+    clients: str
+    not_served: dict[str, tuple[str, str]]
+
+    @property
+    def prefix(self) -> str:
+        return str(self.module.PREFIX)
+
+
+DIALECTS = {
+    "openai.md": Dialect(
+        module=openai,
+        title="OpenAI dialect",
+        clients="OpenAI's own clients",
+        not_served=NOT_SERVED_OF_OPENAI,
+    ),
+    "cloudflare.md": Dialect(
+        module=cloudflare,
+        title="Cloudflare dialect",
+        clients="wrangler and Cloudflare's own SDKs",
+        not_served={},
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     field: str
@@ -84,26 +116,27 @@ class Line:
 class Page:
     """Walks the OpenAPI document."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         app = FastAPI()
-        self._modules = list(_modules_with_routers())
+        self._dialect = dialect
+        self._modules = list(_modules_with_routers(dialect))
         for module in self._modules:
             app.include_router(module.router)
         document = app.openapi()
         self._paths: Schema = document["paths"]
         self._components: Schema = document.get("components", {}).get("schemas", {})
-        self._classes = {kind.__name__: kind for kind in _subclasses(BaseModel)}
+        self._classes = {kind.__name__: kind for kind in _subclasses(BaseModel, dialect)}
 
     def text(self) -> str:
         lines = [
-            "# OpenAI dialect",
+            f"# {self._dialect.title}",
             NOTE,
             "",
-            f"Served under `{openai.PREFIX}`, for OpenAI's own clients.",
+            f"Served under `{self._dialect.prefix}`, for {self._dialect.clients}.",
             "",
             "*Honoured*: the field does what it says. *Refused*: an error names it, unless its",
             "value asks for nothing. *Ignored*: it changes nothing about the answer here. A field",
-            "that is not listed is refused.",
+            "that is not listed is refused, unless *any other field* is said to be ignored.",
         ]
         for module in self._modules:
             title = (module.__doc__ or module.__name__).strip().partition("\n")[0]
@@ -112,7 +145,8 @@ class Page:
                 if isinstance(route, APIRoute):
                     lines += self._route(route)
         lines += self._always_null()
-        lines += self._not_served()
+        if self._dialect.not_served:
+            lines += self._not_served()
         return "\n".join(lines) + "\n"
 
     def _route(self, route: APIRoute) -> Iterator[str]:
@@ -120,7 +154,7 @@ class Page:
             operation = self._paths.get(route.path_format, {}).get(method.lower())
             if operation is None:  # answered, but no part of the API
                 continue
-            yield from ("", f"### {method} {openai.PREFIX}{route.path_format}")
+            yield from ("", f"### {method} {self._dialect.prefix}{route.path_format}")
             if operation.get("description"):
                 yield from ("", " ".join(operation["description"].split()))
             lines = list(self._lines(operation))
@@ -152,13 +186,15 @@ class Page:
         kind = self._classes.get(name)
         if kind is None:
             return
-        if issubclass(kind, schemas.Request):
+        if issubclass(kind, Request):
             for field in sorted(kind.UNAVAILABLE):
                 allowed = ", ".join(f"`{json.dumps(value)}`" for value in kind.UNAVAILABLE[field])
                 text = f"unless it is {allowed} or null" if allowed else ""
                 yield Line(f"{prefix}{field}", "", "refused", text)
             for field in sorted(kind.IGNORED):
                 yield Line(f"{prefix}{field}", "", "ignored", _WHY_IGNORED.get(field, ""))
+            if kind.model_config.get("extra") == "ignore":
+                yield Line(f"{prefix}*", "", "ignored", "any other field")
         elif kind.model_config.get("extra") in (None, "ignore"):
             yield Line(f"{prefix}*", "", "ignored", "any other field")
 
@@ -194,40 +230,43 @@ class Page:
         return name.rsplit("__", 1)[-1].split("-")[0], self._components[name]
 
     def _always_null(self) -> Iterator[str]:
-        yield from ("", "## Fields of answers that are always null", "")
+        heading = ["", "## Fields of answers that are always null", ""]
         for name, schema in sorted(self._components.items()):
             kind = self._classes.get(name.rsplit("__", 1)[-1].split("-")[0])
-            if kind is not None and issubclass(kind, schemas.Request):
+            if kind is not None and issubclass(kind, Request):
                 continue
             for field, inner in schema.get("properties", {}).items():
                 if inner.get("type") == "null":
+                    yield from heading
+                    heading = []
                     yield f"- `{field}` of {_words(name)}"
 
     def _not_served(self) -> Iterator[str]:
         yield from ("", "## Routes of the original that are not served", "")
         yield "They answer 404 or 405, as do all those of the original that are not named here."
         yield from ("", "| Route | In the client | Why |", "|---|---|---|")
-        for method, (route, why) in NOT_SERVED.items():
+        for method, (route, why) in self._dialect.not_served.items():
             verb, path = route.split()
-            yield f"| {verb} {openai.PREFIX}{path} | `client.{method}` | {why} |"
+            yield f"| {verb} {self._dialect.prefix}{path} | `client.{method}` | {why} |"
 
 
-def page() -> str:
-    return Page().text()
+def page(name: str) -> str:
+    return Page(DIALECTS[name]).text()
 
 
-def _modules_with_routers() -> Iterator[Any]:
-    for found in pkgutil.iter_modules(openai.__path__, f"{openai.__name__}."):
+def _modules_with_routers(dialect: Dialect) -> Iterator[Any]:
+    package = dialect.module
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(found.name)
         if isinstance(getattr(module, "router", None), APIRouter):
             yield module
 
 
-def _subclasses(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+def _subclasses(kind: type[BaseModel], dialect: Dialect) -> Iterator[type[BaseModel]]:
     for child in kind.__subclasses__():
-        if child.__module__.startswith(f"{openai.__name__}."):
+        if child.__module__.startswith(f"{dialect.module.__name__}."):
             yield child
-        yield from _subclasses(child)
+        yield from _subclasses(child, dialect)
 
 
 def _objects_in(schema: Schema, suffix: str = "") -> Iterator[tuple[Schema, str]]:

@@ -11,7 +11,6 @@ import structlog
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from tunesmith.dialects.openai import errors
 from tunesmith.domain.assignments import (
     SampleOutput,
     SamplePart,
@@ -19,8 +18,7 @@ from tunesmith.domain.assignments import (
     TokenLogprob,
     ToolCall,
 )
-from tunesmith.domain.errors import InvalidRequest, TunesmithError
-from tunesmith.http import status_of
+from tunesmith.domain.errors import InvalidRequest, TunesmithError, Unavailable
 from tunesmith.services.ports import Sampler
 
 log = structlog.get_logger()
@@ -44,6 +42,14 @@ class Answer:
     end: SampleOutput
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blame:
+    """What an endpoint calls the fields that a worker may find at fault."""
+
+    prompt: str
+    schema: str | None = None
+
+
 class Frames(Protocol):
     """How an endpoint says the parts of its answers; a frame with a `type` is a named event."""
 
@@ -53,8 +59,26 @@ class Frames(Protocol):
     def failure(self, error: TunesmithError) -> Iterable[Frame]: ...
 
 
+def failure(output: SampleOutput, blame: Blame) -> TunesmithError:
+    """Why there is no answer, from the worker's words."""
+    message = output.message or "The answer failed."
+    if output.code == "prompt_too_long":
+        return InvalidRequest(message, param=blame.prompt, code=output.code)
+    if output.code == "bad_conversation":
+        return InvalidRequest(message, param=blame.prompt)
+    if output.code == "bad_schema":
+        return InvalidRequest(message, param=blame.schema)
+    if output.code == "bad_logit_bias":
+        return InvalidRequest(message, param="logit_bias")
+    if output.code == "unsupported_model":
+        return InvalidRequest(message, param="model")
+    if output.code in ("unavailable", "adapter_not_loaded"):
+        return Unavailable(message)
+    return TunesmithError(message, code=output.code)
+
+
 async def merged(
-    sampler: Sampler, requests: Sequence[SampleRequest], blame: errors.Blame
+    sampler: Sampler, requests: Sequence[SampleRequest], blame: Blame
 ) -> AsyncGenerator[Part, None]:
     """The parts of all answers as they come. The first failure ends and cancels them all."""
     arrived: asyncio.Queue[tuple[int, SampleOutput | Exception | None]] = asyncio.Queue()
@@ -76,7 +100,7 @@ async def merged(
             if output is None:
                 num_open -= 1
             elif output.part is SamplePart.FAILED:
-                raise errors.of_failed_answer(output, blame)
+                raise failure(output, blame)
             else:
                 yield index, output
     finally:
@@ -192,8 +216,3 @@ def _event(frame: Frame) -> bytes:
         return f"data: {frame}\n\n".encode()
     name = f"event: {frame['type']}\n" if "type" in frame else ""
     return f"{name}data: {json.dumps(frame, separators=(',', ':'))}\n\n".encode()
-
-
-def failure(error: TunesmithError) -> Frame:
-    """The envelope, in the midst of a stream."""
-    return errors.body(error, status_of(error))

@@ -1,0 +1,103 @@
+"""The files of a finetune: upload; list and download, which the original has not."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith import multipart_form
+from tunesmith.dialects.cloudflare import schemas_finetunes as schemas
+from tunesmith.dialects.cloudflare import translate_finetunes as translate
+from tunesmith.dialects.cloudflare.auth import InReadContext, as_caller
+from tunesmith.domain.accounts import Scope
+from tunesmith.domain.adapters import FILE_NAMES
+from tunesmith.domain.errors import TooLarge, TunesmithError
+from tunesmith.domain.files import Blob, FilePurpose
+from tunesmith.http import foundation_of
+from tunesmith.services import adapter_files, adapters, files
+from tunesmith.services.context import Context, House
+
+router = APIRouter(
+    prefix="/accounts/{account_id}/ai/finetunes/{finetune:path}/finetune-assets",
+    tags=["finetunes"],
+)
+
+MAX_FORM_BYTES = 256 * 1024  # of a body, beside its file
+
+ASSET_BODY = multipart_form.openapi_body(
+    ["file", "file_name"],
+    file={"type": "string", "format": "binary"},
+    file_name={
+        "type": "string",
+        "description": f"`{'`, `'.join(FILE_NAMES)}`, or a name that ends in "
+        f"`{translate.TRAINING_SUFFIX}`: data to train on, instead of the two.",
+    },
+    hyperparameters=schemas.Hyperparameters.model_json_schema(),
+)
+
+
+@router.post("", openapi_extra=ASSET_BODY)
+async def create_asset(finetune: str, request: Request) -> schemas.CreatedAsset:
+    """One file of the two of an adapter, which answers with the second; or data to train on."""
+    house = foundation_of(request).house
+    await _before_the_body(request, finetune, house.adapter_limits.max_file_bytes)
+    with house.blobs.writer(house.adapter_limits.max_file_bytes) as writer:
+        form = await multipart_form.receive(
+            request, writer, file="file", fields=("file_name", "hyperparameters")
+        )
+        name = translate.asset_name(form.fields, form.filename)
+        blob = await run_in_threadpool(writer.commit)
+    await run_in_threadpool(_check, house, name, blob)
+    async with as_caller(request, writes=True) as ctx:
+        result = await run_in_threadpool(_record, ctx, finetune, name, blob, form.fields)
+    return schemas.CreatedAsset(result=result)
+
+
+@router.get("")
+def list_assets(finetune: str, ctx: InReadContext) -> schemas.Assets:
+    state = adapters.get(ctx, finetune)
+    result = [translate.asset_state(state.adapter.id, file) for file in state.files]
+    return schemas.Assets(result=result)
+
+
+@router.get("/{file_name}", response_class=FileResponse)
+def get_asset(finetune: str, file_name: str, ctx: InReadContext) -> FileResponse:
+    file, path = adapters.file_of(ctx, finetune, file_name)
+    return FileResponse(path, media_type="application/octet-stream", filename=file.name)
+
+
+async def _before_the_body(request: Request, finetune: str, max_bytes: int) -> None:
+    """Whatever can be said without the body; who sends it all the same is heard out."""
+    try:
+        async with as_caller(request, writes=False) as ctx:
+            ctx.require(Scope.JOBS_WRITE)
+            await run_in_threadpool(adapters.get, ctx, finetune)
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > max_bytes + MAX_FORM_BYTES:
+            raise TooLarge(f"A file has at most {max_bytes:,} bytes.")
+    except TunesmithError:
+        if "100-continue" not in request.headers.get("expect", "").lower():
+            await multipart_form.discard(request)
+        raise
+
+
+def _check(house: House, name: str, blob: Blob) -> None:
+    if translate.is_training_data(name):
+        files.check(house.blobs, FilePurpose.TRAINING, blob)
+    else:
+        adapter_files.check(house.blobs.path(blob.sha256), name, house.adapter_limits)
+
+
+def _record(
+    ctx: Context, finetune: str, name: str, blob: Blob, fields: dict[str, str]
+) -> schemas.Asset:
+    if translate.is_training_data(name):
+        adapter = adapters.train(
+            ctx,
+            finetune,
+            filename=name,
+            blob=blob,
+            hyperparameters=translate.hyperparameters(fields),
+        )
+        return translate.asset(adapter.id, name, adapter.modified_at)
+    adapter_id, file = adapters.add_file(ctx, finetune, name, blob)
+    return translate.asset(adapter_id, file.name, file.created_at)

@@ -1,0 +1,78 @@
+"""Wire <-> domain: base models as this API lists them."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel as PydanticModel
+
+from tunesmith.dialects.cloudflare import models
+from tunesmith.dialects.cloudflare import schemas_catalogue as schemas
+from tunesmith.dialects.cloudflare import schemas_run as run
+from tunesmith.domain.catalog import BaseModel
+
+SOURCE = 1
+
+_IDS = UUID("0f0ad1ac-7e3b-4d2c-9a55-94b2f3a3a9a5")  # made up once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a search asks for; text that is empty asks for nothing."""
+
+    search: str
+    task: str
+    author: str
+    source: int | None
+
+    def has(self, model: schemas.Model) -> bool:
+        text = f"{model.name} {model.description}".lower()
+        tasks = (model.task.id, model.task.name.lower())
+        return (
+            self.search.lower() in text
+            and (not self.task or self.task.lower() in tasks)
+            and (not self.author or self.author.lower() == author(model.name).lower())
+            and self.source in (None, model.source)
+        )
+
+
+def model(base: BaseModel) -> schemas.Model:
+    return schemas.Model(
+        id=str(uuid5(_IDS, base.name)),
+        source=SOURCE,
+        name=models.public_name(base),
+        description=f"{base.num_parameters:,} parameters.",
+        task=schemas.TEXT_GENERATION,
+        created_at=base.created_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
+        tags=[],
+        properties=[
+            schemas.Property(property_id="context_window", value=str(base.context_tokens)),
+            schemas.Property(property_id="lora", value="true"),
+        ],
+    )
+
+
+def author(name: str) -> str:
+    """Of `@cf/author/model`, or `author/model`; empty for a name without."""
+    parts = name.removeprefix(models.ALIAS_PREFIX).split("/")
+    return parts[0] if len(parts) > 1 else ""
+
+
+def named_author(name: str) -> schemas.Author:
+    return schemas.Author(id=str(uuid5(_IDS, f"author {name}")), name=name)
+
+
+@cache
+def io_schemas() -> schemas.InputAndOutput:
+    taken = _schema(run.RunText)
+    taken["oneOf"] = [{"required": ["prompt"]}, {"required": ["messages"]}]
+    given = _schema(run.TextAnswer)
+    calls = run.CallingAnswer.model_json_schema()
+    given["properties"]["tool_calls"] = calls["properties"]["tool_calls"]
+    given["$defs"] |= calls["$defs"]
+    return schemas.InputAndOutput(input=taken, output=given)
+
+
+def _schema(kind: type[PydanticModel]) -> dict[str, Any]:
+    return kind.model_json_schema(by_alias=True)
