@@ -16,8 +16,8 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 class TunedModel:
     """A PEFT adapter on a base model. `step` is its checkpoint's, None for a job's final model.
 
-    One that was brought here instead of trained has no job, and the id of its registration. It
-    outlives the job that has made it.
+    One that was brought here instead of trained has no job, and the id of its registration. One
+    that outlives its job has none any more.
 
     `short_id` is unique in the installation and short enough to be part of a name.
     """

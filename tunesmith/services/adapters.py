@@ -175,8 +175,8 @@ def train(
         raise InvalidAdapter(
             f"{adapter.name!r} has adapter files already, and takes no training data."
         )
-    job = adapter.job_id and ctx.store.jobs.find(adapter.job_id, ctx.owner)
-    if job:
+    if adapter.job_id is not None:
+        job = ctx.store.jobs.get(adapter.job_id, ctx.owner)
         if job.training_file.blob == blob:
             return adapter
         raise InvalidAdapter(f"{adapter.name!r} has training data already.")
@@ -291,7 +291,7 @@ def _state(ctx: Context, adapter: RegisteredAdapter) -> AdapterState:
     return AdapterState(
         adapter=adapter,
         model=_answering(ctx, adapter),
-        job=ctx.store.jobs.find(adapter.job_id, ctx.owner),  # None if it was deleted
+        job=ctx.store.jobs.get(adapter.job_id, ctx.owner),
         metrics=ctx.store.events.newest_metrics(adapter.job_id),
     )
 

@@ -182,6 +182,7 @@ def delete(ctx: Context, job_id: UUID) -> None:
     job.require(Action.DELETE)
     ctx.store.queue.remove(job.id)
     ctx.store.models.delete_checkpoints(job.id)
+    ctx.store.models.forget_job(job.id)
     ctx.store.jobs.delete_checkpoints(job.id)
     ctx.store.events.delete_all(job.id)
     ctx.store.integrations.delete_all(job.id)

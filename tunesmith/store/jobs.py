@@ -46,12 +46,6 @@ class Jobs:
     def get(self, job_id: UUID, owner: UUID) -> Job:
         return self._get(job_id, jobs.c.organization_id == owner)
 
-    def find(self, job_id: UUID, owner: UUID) -> Job | None:
-        try:
-            return self.get(job_id, owner)
-        except NotFound:
-            return None
-
     def get_to_change(self, job_id: UUID, owner: UUID) -> Job:
         """The row is locked where the database can: what is decided on it is still so when done."""
         return self._get(job_id, jobs.c.organization_id == owner, for_update=True)

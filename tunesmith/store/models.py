@@ -15,6 +15,7 @@ from tunesmith.store.tables import (
     checkpoint_permissions,
     deployments,
     organizations,
+    registered_adapters,
     tuned_models,
 )
 
@@ -144,6 +145,12 @@ class Models:
         """What a job has left on its way; its own model stays."""
         where = (tuned_models.c.job_id == job_id, tuned_models.c.step.is_not(None))
         self._connection.execute(sa.delete(tuned_models).where(*where))
+
+    def forget_job(self, job_id: UUID) -> None:
+        """The job is to be deleted, its model not."""
+        for table in (tuned_models, registered_adapters):
+            of_job = sa.update(table).where(table.c.job_id == job_id)
+            self._connection.execute(of_job.values(job_id=None))
 
     def delete_tuned(self, model_id: UUID) -> None:
         self._connection.execute(sa.delete(tuned_models).where(tuned_models.c.id == model_id))

@@ -240,7 +240,7 @@ tuned_models = sa.Table(
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("short_id", sa.Text, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
-    sa.Column("job_id", sa.Uuid, index=True),  # which may have been deleted
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), index=True),
     sa.Column("base_model", sa.Text, nullable=False),
     sa.Column("suffix", sa.Text),
     sa.Column("step", sa.Integer),
@@ -262,7 +262,7 @@ registered_adapters = sa.Table(
     sa.Column("base_model_as_given", sa.Text, nullable=False),
     sa.Column("is_public", sa.Boolean, nullable=False),
     sa.Column("files", sa.JSON, nullable=False),
-    sa.Column("job_id", sa.Uuid),  # which may have been deleted
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id")),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("modified_at", UtcTime, nullable=False),
     sa.UniqueConstraint("organization_id", "name"),

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -161,7 +162,7 @@ def test_many_steps_are_thinned_evenly_and_the_last_stays() -> None:
     kept = [figures["step"] for figures in thinned(steps)]
     assert len(kept) == 1000
     assert kept[-1] == 2500
-    assert {b - a for a, b in zip(kept, kept[1:], strict=False)} == {2, 3}
+    assert {b - a for a, b in pairwise(kept)} == {2, 3}
     assert thinned(steps[:1000]) == steps[:1000]
 
 

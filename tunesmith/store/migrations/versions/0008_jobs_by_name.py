@@ -34,7 +34,6 @@ ADDED: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("num_examples", sa.BigInteger(), nullable=True),
     ),
 }
-OUTLIVE_JOBS = ("tuned_models", "registered_adapters")
 INDEXES = {
     "jobs": (("organization_id", "created_at"), ("organization_id", "status")),
     "events": (("job_id", "logged_ms"),),
@@ -59,9 +58,6 @@ def upgrade() -> None:
             for index in INDEXES.get(table, ()):
                 name = f"ix_{table}_{'_'.join(index)}"
                 batch_op.create_index(batch_op.f(name), list(index), unique=False)
-    for table in OUTLIVE_JOBS:
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            batch_op.drop_constraint(f"fk_{table}_job_id", type_="foreignkey")
     op.create_table(
         "deployments",
         sa.Column(
@@ -100,10 +96,6 @@ def downgrade() -> None:
                 batch_op.drop_index(batch_op.f(f"ix_{table}_{'_'.join(index)}"))
             for column in reversed(columns):
                 batch_op.drop_column(column.name)
-    for table in OUTLIVE_JOBS:
-        op.execute(f"UPDATE {table} SET job_id = NULL WHERE job_id NOT IN (SELECT id FROM jobs)")
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            batch_op.create_foreign_key(f"fk_{table}_job_id", "jobs", ["job_id"], ["id"])
 
 
 def _fill_in() -> None:
