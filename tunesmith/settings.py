@@ -29,11 +29,6 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest file that may be uploaded in parts, whatever one piece may have.",
     )
-    import_dir: Path | None = Field(
-        None,
-        description="Folder with training files that platform jobs can name by path; every "
-        "organization may read it.",
-    )
     max_adapters: int = Field(
         100, ge=1, description="How many adapters an organization may register."
     )
@@ -45,6 +40,11 @@ class Settings(BaseSettings):
     )
     public_adapters: bool = Field(
         True, description="Whether an adapter may be shown to, and asked by, every organization."
+    )
+    import_dir: Path | None = Field(
+        None,
+        description="Folder with training files that platform jobs can name by path; every "
+        "organization may read it.",
     )
     requests_per_minute: int | None = Field(
         None,

@@ -182,7 +182,7 @@ class Server:
         self.house = House(
             blobs=self.blobs,
             sampler=self.sampler,
-            now=lambda: now() + self.ahead,
+            now=self.now,
             device_prices=DEVICE_PRICES,
         )
         foundation = Foundation(database=self.database, house=self.house)
@@ -207,13 +207,16 @@ class Server:
             file_id_of=openai.translate.find_file_id,
         )
         mount(app, openai.PREFIX, self.openai_app)
-        mount(app, platform.PREFIX, self.platform_app)
         mount(app, admin.PREFIX, admin.build(foundation, webhooks_allow_private=False))
         mount(app, cloudflare.PREFIX, self.cloudflare_app)
+        mount(app, platform.PREFIX, self.platform_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()
         self._serve(app)
+
+    def now(self) -> datetime:
+        return now() + self.ahead
 
     def new_caller(
         self,
@@ -268,10 +271,7 @@ class Server:
 
 
 def _key(
-    organization: Organization,
-    secret: str,
-    scopes: frozenset[Scope],
-    email: str | None = None,
+    organization: Organization, secret: str, scopes: frozenset[Scope], email: str | None = None
 ) -> Key:
     return Key(
         id=uuid4(),

@@ -16,8 +16,7 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 class TunedModel:
     """A PEFT adapter on a base model. `step` is its checkpoint's, None for a job's final model.
 
-    One that was brought here instead of trained has no job, and the id of its registration. One
-    that outlives its job has none any more.
+    One that was brought here instead of trained has no job, and the id of its registration.
 
     `short_id` is unique in the installation and short enough to be part of a name.
     """
@@ -26,7 +25,7 @@ class TunedModel:
     short_id: str
     organization_id: UUID
     organization_slug: str
-    job_id: UUID | None
+    job_id: UUID | None  # None where it was brought here, or its job has been deleted
     base_model: str
     suffix: str | None
     step: int | None
