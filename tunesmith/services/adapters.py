@@ -119,7 +119,9 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
 def find_answering(ctx: Context, reference: str) -> TunedModel | None:
     """What answers for an adapter, if anything does: the caller's own or a public one."""
     state = _find(ctx, reference) or _find_public(ctx, reference)
-    return None if state is None else state.model
+    if state is None or state.model is None or ctx.store.models.is_waiting(state.model.id):
+        return None
+    return state.model
 
 
 def file_of(ctx: Context, reference: str, name: str) -> tuple[AdapterFile, Path]:

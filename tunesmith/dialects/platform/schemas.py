@@ -27,17 +27,28 @@ class Request(json_body.Request):
         return name in cls.model_fields
 
 
+DEFAULT_EPOCHS = 3
+DEFAULT_LEARNING_RATE = 2e-4
+DEFAULT_BATCH_SIZE = 8
+DEFAULT_WARMUP_STEPS = 0
+
+
 class Hyperparameters(BaseModel):
     """What is misspelt here would change what is learned, so nothing is passed over."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     epochs: int | None = Field(
-        None, ge=1, validation_alias=AliasChoices("epochs", "n_epochs"), description="3 by default."
+        None,
+        ge=1,
+        validation_alias=AliasChoices("epochs", "n_epochs"),
+        description=f"{DEFAULT_EPOCHS} by default.",
     )
-    learningRate: float | None = Field(None, gt=0, description="0.0002 by default.")
-    batchSize: int | None = Field(None, ge=1, description="8 by default.")
-    warmupSteps: int | None = Field(None, ge=0, description="0 by default.")
+    learningRate: float | None = Field(
+        None, gt=0, description=f"{DEFAULT_LEARNING_RATE} by default."
+    )
+    batchSize: int | None = Field(None, ge=1, description=f"{DEFAULT_BATCH_SIZE} by default.")
+    warmupSteps: int | None = Field(None, ge=0, description=f"{DEFAULT_WARMUP_STEPS} by default.")
 
 
 class CreateJob(Request):
@@ -53,6 +64,11 @@ class CreateJob(Request):
     hyperparameters: Hyperparameters | None = None
     suffix: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     method: Literal["lora"] | None = None
+
+
+class AskEstimate(Request):
+    baseModel: str
+    datasetSize: int = Field(ge=1, description="A number of examples.")
 
 
 Body = TypeVar("Body", bound=Request)
@@ -241,3 +257,38 @@ class DatasetList(BaseModel):
     limit: int
     offset: int
     datasets: list[Dataset]
+
+
+class BaseModelEntry(BaseModel):
+    id: str
+    name: str
+    provider: str
+    parameterCount: str
+    supportedTasks: list[str]
+    maxSequenceLength: int
+
+
+class BaseModelList(BaseModel):
+    models: list[BaseModelEntry]
+
+
+class Hardware(BaseModel):
+    """`gpuMemory` is that of each GPU, `costPerHour` that of all of them in dollars."""
+
+    id: str
+    name: str
+    gpuMemory: str
+    gpuCount: int
+    costPerHour: float
+
+
+class HardwareList(BaseModel):
+    hardware: list[Hardware]
+
+
+class Estimate(BaseModel):
+    baseModel: str
+    datasetSize: int
+    estimatedCost: float
+    estimatedTimeMinutes: int
+    currency: Literal["USD"]
