@@ -51,13 +51,12 @@ events = sa.table(
 
 
 def upgrade() -> None:
+    # Not in a batch: SQLite would make jobs anew, and the rows that hang on them forbid it.
     for table, columns in ADDED.items():
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            for column in columns:
-                batch_op.add_column(column)
-            for index in INDEXES.get(table, ()):
-                name = f"ix_{table}_{'_'.join(index)}"
-                batch_op.create_index(batch_op.f(name), list(index), unique=False)
+        for column in columns:
+            op.add_column(table, column)
+        for index in INDEXES.get(table, ()):
+            op.create_index(op.f(f"ix_{table}_{'_'.join(index)}"), table, list(index))
     op.create_table(
         "deployments",
         sa.Column(
@@ -90,7 +89,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("deployments")
-    # One by one: in a batch SQLite would make jobs anew, and lose what hangs on them.
     for table, columns in ADDED.items():
         for index in INDEXES.get(table, ()):
             op.drop_index(op.f(f"ix_{table}_{'_'.join(index)}"), table_name=table)
