@@ -104,7 +104,7 @@ def delete(ctx: Context, reference: str) -> UUID:
 
 def usable_model(ctx: Context, reference: str) -> TunedModel:
     """What answers for an adapter, the caller's own or a public one; by id or by name."""
-    state = _find(ctx, reference) or _find_public(ctx, reference)
+    state = _find_usable(ctx, reference)
     if state is None:
         raise NotFound("adapter", reference)
     if state.model is None:
@@ -118,9 +118,7 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
 
 def find_answering(ctx: Context, reference: str) -> TunedModel | None:
     """What answers for an adapter, if anything does: the caller's own or a public one."""
-    if "\0" in reference:  # PostgreSQL cannot even look for it
-        return None
-    state = _find(ctx, reference) or _find_public(ctx, reference)
+    state = _find_usable(ctx, reference)
     return None if state is None else state.model
 
 
@@ -269,6 +267,12 @@ def _find(ctx: Context, reference: str) -> AdapterState | None:
     if model.step is not None or (not is_id(reference) and left.name != reference):
         return None
     return AdapterState(adapter=left, model=model)
+
+
+def _find_usable(ctx: Context, reference: str) -> AdapterState | None:
+    if "\0" in reference:  # PostgreSQL cannot even look for it
+        return None
+    return _find(ctx, reference) or _find_public(ctx, reference)
 
 
 def _find_public(ctx: Context, reference: str) -> AdapterState | None:
