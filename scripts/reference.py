@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import typer
 from pydantic import SecretStr
@@ -106,6 +106,8 @@ def _unwrapped(text: str) -> str:
 
 
 def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is dict:
+        return "JSON object"
     kinds = getattr(annotation, "__args__", (annotation,))
     names = {SecretStr: "secret", str: "text", int: "whole number", float: "number"}
     names |= {bool: "true or false", Path: "path"}

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def build(settings: Settings) -> Application:
         blobs=Blobs(settings.data_dir / "blobs"),
         sampler=hub,
         now=_utc_now,
+        device_prices=settings.device_prices,
         adapter_limits=_adapter_limits(settings),
     )
     foundation = Foundation(database=database, house=house)
@@ -150,9 +151,16 @@ def _offer_tiny(store: Store) -> None:
         name=TINY,
         source=TINY_SOURCE,
         learning_rate=TINY_LEARNING_RATE,
-        now=_utc_now(),
+        now=_utc_now() if there is None else there.created_at,
     )
-    store.models.put_base(entry)
+    facts = replace(
+        entry,
+        display_name="Tunesmith tiny",
+        provider="Tunesmith",
+        licence="apache-2.0",
+        description="A small decoder for trying things out, on any machine and without a network.",
+    )
+    store.models.put_base(facts)
 
 
 def _lifespan(

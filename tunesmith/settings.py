@@ -1,8 +1,9 @@
 """The settings: read once at start-up from the environment, then passed down as plain values."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, Json, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -67,6 +68,11 @@ class Settings(BaseSettings):
         "https://api.wandb.ai", description="Weights & Biases, or a server of one's own."
     )
     log_level: str = Field("warning", description="debug, info, warning or error.")
+    device_prices: Json[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = Field(
+        "{}",  # type: ignore[arg-type]  # a default is read like any other value
+        description="What an hour of a device costs, in dollars, as JSON by the device's name or "
+        'id: {"NVIDIA H200": 3.5, "cpu": 0.05}.',
+    )
     server_url: str = Field(
         "http://127.0.0.1:8000", description="Server that workers and commands talk to."
     )

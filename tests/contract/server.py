@@ -12,7 +12,7 @@ from uuid import uuid4
 import uvicorn
 from fastapi import FastAPI
 
-from tunesmith.dialects import cloudflare, openai
+from tunesmith.dialects import admin, cloudflare, openai
 from tunesmith.domain.accounts import (
     USER_SCOPES,
     Key,
@@ -40,6 +40,7 @@ from tunesmith.store.database import Database
 
 BASE = "acme/tiny-1b"
 ALIAS = "tiny"
+DEVICE_PRICES = {"cpu": 0.6, "NVIDIA H200": 3.5}
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 MAX_MULTIPART_UPLOAD_BYTES = 80 * 1024 * 1024
 
@@ -178,7 +179,12 @@ class Server:
         self.blobs = Blobs(folder / "blobs")
         self.incoming = folder / "blobs" / "incoming"
         self.ahead = timedelta()  # of the true time
-        self.house = House(blobs=self.blobs, sampler=self.sampler, now=lambda: now() + self.ahead)
+        self.house = House(
+            blobs=self.blobs,
+            sampler=self.sampler,
+            now=lambda: now() + self.ahead,
+            device_prices=DEVICE_PRICES,
+        )
         foundation = Foundation(database=self.database, house=self.house)
         self.openai_app = openai.build(
             foundation,
@@ -192,6 +198,7 @@ class Server:
         )
         app = FastAPI(openapi_url=None)
         mount(app, openai.PREFIX, self.openai_app)
+        mount(app, admin.PREFIX, admin.build(foundation, webhooks_allow_private=False))
         mount(app, cloudflare.PREFIX, self.cloudflare_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)

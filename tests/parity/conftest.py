@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny_models import make_tiny_llama, write_jsonl
+from tests.parity import reference
+from tests.tiny_models import (
+    make_tiny_gemma2,
+    make_tiny_gemma3,
+    make_tiny_gpt2,
+    make_tiny_lfm2,
+    make_tiny_llama,
+    make_tiny_mistral,
+    make_tiny_qwen3,
+    write_jsonl,
+)
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.spec import LoraSpec, TrainSpec
 
@@ -49,3 +59,30 @@ def new_spec(tmp_path: Path) -> Callable[..., TrainSpec]:
         return TrainSpec(**{**fields, **changes})
 
     return make
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        make_tiny_llama,
+        make_tiny_qwen3,
+        make_tiny_mistral,
+        make_tiny_gemma2,
+        make_tiny_gemma3,
+        make_tiny_gpt2,
+        make_tiny_lfm2,
+    ],
+)
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[BaseModel, dict[str | None, object]]:
+    """A base with two adapters here, and the same three models as stock PEFT has them."""
+    tmp_path = tmp_path_factory.mktemp("served")
+    folder = request.param(tmp_path / "model")
+    model = BaseModel.load(folder)
+    stock: dict[str | None, object] = {None: reference.base(folder)}
+    for seed, name in enumerate(("first", "second")):
+        path = reference.random_adapter(folder, seed, tmp_path / name)
+        model.adapters.load(name, path)
+        stock[name] = reference.with_adapter(folder, path)
+    return model, stock

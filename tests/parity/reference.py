@@ -1,6 +1,7 @@
 """The textbook: transformers and PEFT, padded batches, logits everywhere, torch's AdamW."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from transformers import AutoModelForCausalLM
 
 from tunesmith.engine.examples import Example, Pair
 from tunesmith.engine.lora import Adapter
+from tunesmith.engine.loss import Figures
+from tunesmith.engine.run import Run
+from tunesmith.engine.spec import TrainSpec
+from tunesmith.engine.step import forward_backward
 
 
 def base(folder: Path) -> Any:
@@ -40,16 +45,8 @@ def with_copied_adapter(folder: Path, adapter: Adapter) -> Any:
 
 def mean_loss(model: Any, examples: Sequence[Example]) -> Tensor:
     """Mean cross-entropy over the supervised tokens of one right-padded batch."""
-    width = max(len(example.token_ids) for example in examples)
-    token_ids = torch.zeros(len(examples), width, dtype=torch.long)
-    attention_mask = torch.zeros_like(token_ids)
-    labels = torch.full_like(token_ids, -100)
-    for row, example in enumerate(examples):
-        length = len(example.token_ids)
-        token_ids[row, :length] = torch.tensor(example.token_ids)
-        attention_mask[row, :length] = 1
-        is_learned = torch.tensor(example.loss_mask)
-        labels[row, :length][is_learned] = token_ids[row, :length][is_learned]
+    token_ids, attention_mask, is_learned = _padded(examples)
+    labels = token_ids.masked_fill(~is_learned, -100)
     logits = model(input_ids=token_ids, attention_mask=attention_mask).logits
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1), ignore_index=-100
@@ -78,15 +75,7 @@ def greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
 
 def answer_logprobs(model: Any, examples: Sequence[Example]) -> Tensor:
     """The sum over each example's supervised tokens, from one right-padded batch."""
-    width = max(len(example.token_ids) for example in examples)
-    token_ids = torch.zeros(len(examples), width, dtype=torch.long)
-    attention_mask = torch.zeros_like(token_ids)
-    is_learned = torch.zeros_like(token_ids, dtype=torch.bool)
-    for row, example in enumerate(examples):
-        length = len(example.token_ids)
-        token_ids[row, :length] = torch.tensor(example.token_ids)
-        attention_mask[row, :length] = 1
-        is_learned[row, :length] = torch.tensor(example.loss_mask)
+    token_ids, attention_mask, is_learned = _padded(examples)
     logits = model(input_ids=token_ids, attention_mask=attention_mask).logits
     logprobs = torch.log_softmax(logits[:, :-1], dim=-1)
     picked = logprobs.gather(-1, token_ids[:, 1:, None])[:, :, 0]
@@ -102,3 +91,80 @@ def preference_loss(model: Any, start: Any, pairs: Sequence[Pair], beta: float) 
     ratio_chosen = answer_logprobs(model, chosen) - start_chosen
     ratio_rejected = answer_logprobs(model, rejected) - start_rejected
     return -torch.log(torch.sigmoid(beta * ratio_chosen - beta * ratio_rejected)).mean()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    gradient_error: float  # relative
+    figures: Figures  # ours
+    loss: float  # the textbook's
+    num_tokens: list[int]  # of our micro-batches
+
+
+def compared(run: Run, folder: Path, textbook_loss: Callable[[Any], Tensor]) -> Comparison:
+    """The first step's gradient, ours against that of a loss of a textbook model."""
+    batches = run.micro_batches(run.batch(1))
+    figures = forward_backward(run, batches)
+    assert run.adapter.flat.grad is not None
+    gradient = run.adapter.flat.grad.clone()
+    textbook = with_copied_adapter(folder, run.adapter)
+    loss = textbook_loss(textbook)
+    loss.backward()
+    expected = gradients(textbook, run.adapter)
+    return Comparison(
+        gradient_error=float((gradient - expected).norm() / expected.norm()),
+        figures=figures,
+        loss=loss.item(),
+        num_tokens=[len(batch.token_ids) for batch in batches],
+    )
+
+
+def move_away(run: Run) -> None:
+    """From the start, where B is zero: that would hide A, and policy and reference are one."""
+    generator = torch.Generator().manual_seed(5)
+    for layer in run.adapter.layers.values():
+        layer.b.data.add_(torch.empty_like(layer.b).normal_(0, 0.05, generator=generator))
+
+
+def random_adapter(folder: Path, seed: int, path: Path) -> Path:
+    torch.manual_seed(seed)
+    config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
+    get_peft_model(base(folder), config).save_pretrained(path)
+    return path
+
+
+def trl_settings(spec: TrainSpec, folder: Path) -> dict[str, Any]:
+    """TRL's trainers told to do what `spec` says, on rows that are in order already."""
+    return {
+        "output_dir": str(folder),
+        "use_cpu": True,
+        "bf16": False,
+        "optim": "adamw_torch",
+        "learning_rate": spec.learning_rate,
+        "lr_scheduler_type": "constant",
+        "per_device_train_batch_size": spec.batch_size,
+        "num_train_epochs": 1,
+        "train_sampling_strategy": "sequential",
+        "max_length": None,
+        "gradient_checkpointing": False,
+        "max_grad_norm": spec.max_grad_norm,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+def _padded(examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, attention mask, and which tokens are supervised: (examples, longest)."""
+    width = max(len(example.token_ids) for example in examples)
+    token_ids = torch.zeros(len(examples), width, dtype=torch.long)
+    attention_mask = torch.zeros_like(token_ids)
+    is_learned = torch.zeros_like(token_ids, dtype=torch.bool)
+    for row, example in enumerate(examples):
+        length = len(example.token_ids)
+        token_ids[row, :length] = torch.tensor(example.token_ids)
+        attention_mask[row, :length] = 1
+        is_learned[row, :length] = torch.tensor(example.loss_mask)
+    return token_ids, attention_mask, is_learned

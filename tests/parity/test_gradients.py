@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.generators import returned
 from tests.parity import reference, rows
@@ -20,7 +19,6 @@ from tests.tiny_models import (
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.run import close_run, open_run
 from tunesmith.engine.spec import TrainSpec
-from tunesmith.engine.step import forward_backward
 
 # What stock PEFT says when it is not told beforehand how GPT-2 keeps its weights.
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
@@ -30,23 +28,12 @@ def gradient_error(model: BaseModel, folder: Path, spec: TrainSpec) -> tuple[flo
     """Relative error of the gradient and of the loss, and the number of micro-batches."""
     run = returned(open_run(model, spec))
     try:
-        generator = torch.Generator().manual_seed(5)
-        for layer in run.adapter.layers.values():  # B is zero at first, which would hide A
-            layer.b.data.normal_(0, 0.05, generator=generator)
-        examples = run.batch(1)
-        batches = run.micro_batches(examples)
-        ours = forward_backward(run, batches)
-        assert run.adapter.flat.grad is not None
-        gradient = run.adapter.flat.grad.clone()
-
-        textbook = reference.with_copied_adapter(folder, run.adapter)
-        loss = reference.mean_loss(textbook, examples)
-        loss.backward()
-        expected = reference.gradients(textbook, run.adapter)
+        reference.move_away(run)
+        found = reference.compared(run, folder, lambda m: reference.mean_loss(m, run.batch(1)))
     finally:
         close_run(run)
-    error = float((gradient - expected).norm() / expected.norm())
-    return error, abs(ours.loss - loss.item()) / loss.item(), len(batches)
+    loss_error = abs(found.figures.loss - found.loss) / found.loss
+    return found.gradient_error, loss_error, len(found.num_tokens)
 
 
 @pytest.mark.parametrize(

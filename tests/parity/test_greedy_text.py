@@ -1,21 +1,8 @@
 """Answers in a mixed batch are those of `generate` with stock PEFT, one by one."""
 
-from pathlib import Path
-
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 
 from tests.parity import reference
-from tests.tiny_models import (
-    make_tiny_gemma2,
-    make_tiny_gemma3,
-    make_tiny_gpt2,
-    make_tiny_lfm2,
-    make_tiny_llama,
-    make_tiny_mistral,
-    make_tiny_qwen3,
-)
 from tunesmith.engine.events import SampleDone, TextDelta
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.sample import Sampler
@@ -25,40 +12,6 @@ from tunesmith.engine.spec import SampleSpec
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
 
 PROMPTS = [list(range(20 + n, 20 + 3 * n)) for n in (1, 4, 9, 17, 30, 3)]
-
-
-def random_adapter(folder: Path, seed: int, path: Path) -> Path:
-    torch.manual_seed(seed)
-    config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
-    get_peft_model(reference.base(folder), config).save_pretrained(path)
-    return path
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        make_tiny_llama,
-        make_tiny_qwen3,
-        make_tiny_mistral,
-        make_tiny_gemma2,
-        make_tiny_gemma3,
-        make_tiny_gpt2,
-        make_tiny_lfm2,
-    ],
-)
-def served(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[BaseModel, dict[str | None, object]]:
-    """A base with two adapters here, and the same three models as stock PEFT has them."""
-    tmp_path = tmp_path_factory.mktemp("served")
-    folder = request.param(tmp_path / "model")
-    model = BaseModel.load(folder)
-    stock: dict[str | None, object] = {None: reference.base(folder)}
-    for seed, name in enumerate(("first", "second")):
-        path = random_adapter(folder, seed, tmp_path / name)
-        model.adapters.load(name, path)
-        stock[name] = reference.with_adapter(folder, path)
-    return model, stock
 
 
 def test_a_mixed_batch_answers_as_stock_peft_does_one_by_one(

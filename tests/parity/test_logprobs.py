@@ -5,16 +5,6 @@ import torch
 from torch import Tensor
 
 from tests.parity import reference
-from tests.parity.test_greedy_text import random_adapter
-from tests.tiny_models import (
-    make_tiny_gemma2,
-    make_tiny_gemma3,
-    make_tiny_gpt2,
-    make_tiny_lfm2,
-    make_tiny_llama,
-    make_tiny_mistral,
-    make_tiny_qwen3,
-)
 from tunesmith.engine.embed import Embedder
 from tunesmith.engine.events import Embedded, SampleDone, TextDelta, TokenLogprob
 from tunesmith.engine.model import BaseModel
@@ -25,29 +15,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:U
 
 PROMPTS = [list(range(20 + n, 20 + 3 * n)) for n in (1, 4, 9, 30)]
 ADAPTERS = (None, "first")
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        make_tiny_llama,
-        make_tiny_qwen3,
-        make_tiny_mistral,
-        make_tiny_gemma2,
-        make_tiny_gemma3,
-        make_tiny_gpt2,
-        make_tiny_lfm2,
-    ],
-)
-def served(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[BaseModel, dict[str | None, object]]:
-    tmp_path = tmp_path_factory.mktemp("served")
-    folder = request.param(tmp_path / "model")
-    model = BaseModel.load(folder)
-    path = random_adapter(folder, 1, tmp_path / "first")
-    model.adapters.load("first", path)
-    return model, {None: reference.base(folder), "first": reference.with_adapter(folder, path)}
 
 
 def stock_logprobs(model: object, token_ids: list[int]) -> Tensor:

@@ -22,11 +22,9 @@ from tests.tiny_models import (
 from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import Finished, StepDone
 from tunesmith.engine.examples import Pair
-from tunesmith.engine.loss import Figures
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.run import Run, close_run, open_run
 from tunesmith.engine.spec import LoraSpec, TrainSpec
-from tunesmith.engine.step import forward_backward
 from tunesmith.engine.train import train
 
 # What stock PEFT says when it is not told beforehand how GPT-2 keeps its weights.
@@ -43,40 +41,23 @@ def new_preference_spec(new_spec: Callable[..., TrainSpec]) -> Callable[..., Tra
     return make
 
 
-def move_away(run: Run) -> None:
-    """From where the policy is the reference, and its loss the logarithm of 2."""
-    generator = torch.Generator().manual_seed(5)
-    for layer in run.adapter.layers.values():
-        layer.b.data.add_(torch.empty_like(layer.b).normal_(0, 0.05, generator=generator))
-
-
 def pairs_of(run: Run, step: int) -> list[Pair]:
     return [row for row in run.batch(step) if isinstance(row, Pair)]
 
 
-def compared(
-    model: BaseModel, folder: Path, spec: TrainSpec
-) -> tuple[float, Figures, float, list[int]]:
-    """The gradient's relative error, our figures, the textbook's loss, tokens per micro-batch."""
+def compared(model: BaseModel, folder: Path, spec: TrainSpec) -> reference.Comparison:
     run = returned(open_run(model, spec))
     try:
         start = reference.base(folder)
         if spec.initial_adapter is not None:
             start = reference.with_adapter(folder, spec.initial_adapter)
-        move_away(run)
-        batches = run.micro_batches(run.batch(1))
-        figures = forward_backward(run, batches)
-        assert run.adapter.flat.grad is not None
-        gradient = run.adapter.flat.grad.clone()
-
-        textbook = reference.with_copied_adapter(folder, run.adapter)
-        loss = reference.preference_loss(textbook, start, pairs_of(run, 1), BETA)
-        loss.backward()
-        expected = reference.gradients(textbook, run.adapter)
+        reference.move_away(run)
+        pairs = pairs_of(run, 1)
+        return reference.compared(
+            run, folder, lambda m: reference.preference_loss(m, start, pairs, BETA)
+        )
     finally:
         close_run(run)
-    error = float((gradient - expected).norm() / expected.norm())
-    return error, figures, loss.item(), [len(batch.token_ids) for batch in batches]
 
 
 @pytest.mark.parametrize(
@@ -89,10 +70,10 @@ def test_gradients_equal_the_padded_textbook(
     new_preference_spec: Callable[..., TrainSpec],
 ) -> None:
     spec = new_preference_spec(make_rows(8), batch_size=8)
-    error, figures, loss, num_tokens = compared(llama, llama_folder, spec)
-    assert len(num_tokens) == 1
-    assert error < 1e-6
-    assert figures.loss == pytest.approx(loss, rel=1e-6)
+    found = compared(llama, llama_folder, spec)
+    assert len(found.num_tokens) == 1
+    assert found.gradient_error < 1e-6
+    assert found.figures.loss == pytest.approx(found.loss, rel=1e-6)
 
 
 @pytest.mark.parametrize("make_rows", [rows.preferences, rows.short_preferences])
@@ -103,11 +84,11 @@ def test_accumulating_micro_batches_equals_one_large_batch(
     new_preference_spec: Callable[..., TrainSpec],
 ) -> None:
     spec = new_preference_spec(make_rows(8), batch_size=8, micro_batch_tokens=250)
-    error, figures, loss, num_tokens = compared(llama, llama_folder, spec)
-    assert len(num_tokens) > 1
-    assert max(num_tokens) <= 250
-    assert error < 1e-6
-    assert figures.loss == pytest.approx(loss, rel=1e-6)
+    found = compared(llama, llama_folder, spec)
+    assert len(found.num_tokens) > 1
+    assert max(found.num_tokens) <= 250
+    assert found.gradient_error < 1e-6
+    assert found.figures.loss == pytest.approx(found.loss, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +110,9 @@ def test_other_architectures_have_the_same_gradients_too(
 ) -> None:
     folder = make_model(tmp_path / "model")
     spec = new_preference_spec(rows.preferences(6), batch_size=6)
-    error, _, _, num_tokens = compared(BaseModel.load(folder), folder, spec)
-    assert len(num_tokens) == num_batches_expected  # some take one pair at a time only
-    assert error < 1e-6
+    found = compared(BaseModel.load(folder), folder, spec)
+    assert len(found.num_tokens) == num_batches_expected  # some take one pair at a time only
+    assert found.gradient_error < 1e-6
 
 
 def test_the_reference_is_the_adapter_that_the_run_starts_from(
@@ -143,9 +124,9 @@ def test_the_reference_is_the_adapter_that_the_run_starts_from(
     *_, parent = train(llama, new_spec(rows.with_shared_prefix(8)), lambda: False)
     assert isinstance(parent, Finished)
     spec = new_preference_spec(rows.preferences(8), batch_size=8, initial_adapter=parent.path)
-    error, figures, loss, _ = compared(llama, llama_folder, spec)
-    assert error < 1e-6
-    assert figures.loss == pytest.approx(loss, rel=1e-6)
+    found = compared(llama, llama_folder, spec)
+    assert found.gradient_error < 1e-6
+    assert found.figures.loss == pytest.approx(found.loss, rel=1e-6)
 
 
 def test_the_first_step_is_exactly_undecided(
@@ -167,7 +148,7 @@ def test_the_figures_are_the_textbooks(
         row["preferred_output"], row["non_preferred_output"] = worse, better
     spec = new_preference_spec(mixed, batch_size=8, micro_batch_tokens=200)
     run = returned(open_run(llama, spec))
-    move_away(run)
+    reference.move_away(run)
     ours = returned(evaluate(run, run.training.rows))
     pairs = [row for row in run.training.rows if isinstance(row, Pair)]
     textbook = reference.with_copied_adapter(llama_folder, run.adapter)

@@ -46,25 +46,7 @@ def test_the_loss_curve_is_trls(
             for example in examples
         ]
     )
-    arguments = SFTConfig(
-        output_dir=str(tmp_path / "trl"),
-        use_cpu=True,
-        bf16=False,
-        optim="adamw_torch",
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type="constant",
-        per_device_train_batch_size=spec.batch_size,
-        num_train_epochs=1,
-        train_sampling_strategy="sequential",
-        max_length=None,
-        gradient_checkpointing=False,
-        max_grad_norm=spec.max_grad_norm,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
+    arguments = SFTConfig(**reference.trl_settings(spec, tmp_path / "trl"))
     trainer = SFTTrainer(
         model=textbook, processing_class=llama.tokenizer, train_dataset=dataset, args=arguments
     )

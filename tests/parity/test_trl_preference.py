@@ -61,26 +61,7 @@ def test_the_loss_curve_is_trls(
             for pair in pairs
         ]
     )
-    arguments = DPOConfig(
-        output_dir=str(tmp_path / "trl"),
-        use_cpu=True,
-        bf16=False,
-        optim="adamw_torch",
-        beta=spec.beta,
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type="constant",
-        per_device_train_batch_size=spec.batch_size,
-        num_train_epochs=1,
-        train_sampling_strategy="sequential",
-        max_length=None,
-        gradient_checkpointing=False,
-        max_grad_norm=spec.max_grad_norm,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
+    arguments = DPOConfig(beta=spec.beta, **reference.trl_settings(spec, tmp_path / "trl"))
     trainer = OfTokens(
         model=textbook, processing_class=llama.tokenizer, train_dataset=dataset, args=arguments
     )

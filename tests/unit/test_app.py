@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from tests.factories import base_model
 from tunesmith import app as application
 from tunesmith.app import ADMIN_KEY_FILE, TINY, WORKER_KEY_FILE, build
+from tunesmith.domain.catalog import BaseModel
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
 
@@ -146,3 +147,25 @@ def test_the_limits_that_are_set_are_those_that_are_told(
 
 def test_no_answer_is_given_under_an_unknown_prefix(tmp_path: Path) -> None:
     assert ask(build(settings(tmp_path)), "/v9/models").status_code == 404
+
+
+def test_the_operator_sets_what_devices_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_DEVICE_PRICES", '{"cpu": 6}')
+    built = build(settings(tmp_path, admin_key=SecretStr(SECRET)))
+    asked = {"base_model": TINY, "num_examples": 10**6}
+    made = ask(built, "/admin/v1/estimates", SECRET, asked).json()
+    assert made["cost"] == pytest.approx(made["minutes"] / 10)
+
+
+def test_the_shipped_model_has_its_facts_and_stays_as_old_as_it_is(tmp_path: Path) -> None:
+    def shipped() -> BaseModel:
+        build(settings(tmp_path))
+        with Database(f"sqlite:///{tmp_path / 'data' / 'tunesmith.db'}").read() as store:
+            (model,) = store.models.list_bases()
+        return model
+
+    first, second = shipped(), shipped()
+    assert (first.licence, first.provider, first.size) == ("apache-2.0", "Tunesmith", "3.4M")
+    assert first == second

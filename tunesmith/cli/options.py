@@ -23,7 +23,7 @@ def load_settings(**switches: Any) -> Settings:
         logs.set_up(settings.log_level)
     except ValidationError as error:
         for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"])
+            name = str(problem["loc"][0])
             typer.secho(
                 f"TUNESMITH_{name.upper()}: {problem['msg']}", fg=typer.colors.RED, err=True
             )

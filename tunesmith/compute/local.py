@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from tunesmith.compute.devices import find_devices
+from tunesmith.domain.devices import Device
+
 # Large blocks stay with the process instead of going back to the kernel after every step; glibc
 # reads these when a process starts. Steps on a CPU are 1.6 times faster with them (docs/log.md).
 _ALLOCATOR = {
@@ -68,6 +71,9 @@ class LocalLauncher:
         # One core stays free: threads that share a core with others wait for each other at every
         # barrier, and a step then takes many times as long as with one thread fewer.
         self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
+
+    def devices(self) -> tuple[Device, ...]:
+        return find_devices(self._device)
 
     def launch(self, model_name: str, model_folder: Path) -> LocalHost:
         command = [sys.executable, "-m", "tunesmith.compute.host"]

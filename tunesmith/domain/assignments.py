@@ -11,6 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from tunesmith.domain.catalog import BaseModel
+from tunesmith.domain.devices import Device
 from tunesmith.domain.events import Metrics
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.hyperparameters import Hyperparameters, Method
@@ -31,7 +32,7 @@ class Registration:
     name: str
     incarnation: UUID
     version: str
-    devices: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()  # those that its hosts compute with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class TrainingStarted:
     num_examples: int
     num_truncated_examples: int
     notes: tuple[str, ...] = ()
+    startup_seconds: float | None = None  # since the attempt began: weights and data were read
     type: Literal["training_started"] = "training_started"
 
 

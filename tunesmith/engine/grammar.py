@@ -4,6 +4,7 @@ docs/decisions/0006-constrained-decoding.md says why with llguidance.
 """
 
 import json
+import re
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,9 +20,20 @@ from tunesmith.engine.model import BaseModel
 
 _MAX_SCHEMA_CHARACTERS = 256 * 1024
 _MAX_REASON_CHARACTERS = 400
+_PLACE = re.compile(
+    r"^at \d+\(\d+\): (failed to compile JSON schema: )?| \d+ \| \w+:.*|<non-verbose/>"
+)
 # Between two parts of the JSON a model may put one space, or a line break and an indentation, as
 # people do; with more freedom some models write blanks until their tokens are used up.
-_JSON_OPTIONS = {"whitespace_pattern": r"( |\n[ ]{0,24})"}
+FREELY_SPACED = {"whitespace_pattern": r"( |\n[ ]{0,24})"}
+# As chat templates write it, whose `tojson` is Python's.
+ON_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# Keywords of JSON Schema, by what they hold.
+_SCHEMA_WITHIN = frozenset({"items", "additionalProperties", "contains"})
+_LIST_WITHIN = frozenset({"anyOf", "oneOf", "prefixItems"})
+_MAPPING_WITHIN = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+_ALTERNATIVES = frozenset({"anyOf", "oneOf", "$ref"})
+_COMPOSING = frozenset({"allOf", "if", "dependentSchemas", "unevaluatedProperties", "$dynamicRef"})
 # A step that needs more is an error of its request. The figures bound a step to some 20 ms.
 _LIMITS = LLParserLimits(
     initial_lexer_fuel=2_000_000,
@@ -46,10 +58,10 @@ def json_grammar(schema: dict[str, Any]) -> Grammar:
     return Grammar(lark=f"start: {json_rule(schema)}\n", schemas={"The JSON schema": schema})
 
 
-def json_rule(schema: dict[str, Any]) -> str:
+def json_rule(schema: dict[str, Any], spacing: dict[str, Any] = FREELY_SPACED) -> str:
     """A schema as an expression in a grammar. Raises `BadSchema` where it is too large."""
     try:
-        text = json.dumps({**schema, "x-guidance": _JSON_OPTIONS})
+        text = json.dumps({**_closed(schema), "x-guidance": spacing})
     except (RecursionError, TypeError, ValueError) as error:
         raise BadSchema(f"The JSON schema cannot be read: {error}.") from error
     if len(text) > _MAX_SCHEMA_CHARACTERS:
@@ -159,6 +171,43 @@ class Constraint:
         return self._grammars.permission(self._matcher)
 
 
+class _PutsTogether(Exception):
+    """A schema whose objects are put together from several parts."""
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without properties that nobody named: where any are free to come, models make some up.
+
+    Whatever satisfies the closed schema satisfies the schema. One that puts objects together from
+    several parts stays as it is, as each part would shut out the others'.
+    """
+    try:
+        return dict(_closed_part(schema))
+    except _PutsTogether:
+        return schema
+
+
+def _closed_part(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    if not _COMPOSING.isdisjoint(schema):
+        raise _PutsTogether
+    closed = dict(schema)
+    for key, value in schema.items():
+        if key in _SCHEMA_WITHIN:
+            closed[key] = _closed_part(value)
+        elif key in _LIST_WITHIN and isinstance(value, list):
+            closed[key] = [_closed_part(part) for part in value]
+        elif key in _MAPPING_WITHIN and isinstance(value, dict):
+            closed[key] = {name: _closed_part(part) for name, part in value.items()}
+    if "properties" in schema:
+        if not _ALTERNATIVES.isdisjoint(schema):
+            raise _PutsTogether
+        if "patternProperties" not in schema:
+            closed.setdefault("additionalProperties", False)
+    return closed
+
+
 def _reason(grammar: Grammar, error: str) -> str:
     """Which of the grammar's schemas is at fault, and why."""
     for name, schema in grammar.schemas.items():
@@ -170,4 +219,6 @@ def _reason(grammar: Grammar, error: str) -> str:
 
 
 def _short(reason: str) -> str:
-    return " ".join(reason.split())[:_MAX_REASON_CHARACTERS].rstrip(".")
+    """The library's words without where they are in the grammar, which users do not see."""
+    text = _PLACE.sub("", " ".join(reason.split()))
+    return text[:_MAX_REASON_CHARACTERS].rstrip(". ")

@@ -62,17 +62,18 @@ class Preparation:
         return None if grammar is None else self._grammars.constrain(grammar)
 
     def _grammar(self, spec: SampleSpec) -> Grammar | None:
-        if not spec.required_tools:
-            return None if spec.json_schema is None else json_grammar(spec.json_schema)
         known = functions(spec.tools)
+        if not spec.required_tools and (spec.json_schema is None or not known):
+            return None if spec.json_schema is None else json_grammar(spec.json_schema)
         for name in spec.required_tools:
             if name not in known:
                 raise BadConversation(f"There is no tool named {name}.")
         return calls_grammar(
             self._model.tokenizer,
             tool_format(self._model.tokenizer),
-            {name: known[name] for name in spec.required_tools},
+            {name: known[name] for name in spec.required_tools or known},
             allows_several=spec.parallel_tool_calls,
+            json_schema=None if spec.required_tools else spec.json_schema,
         )
 
 

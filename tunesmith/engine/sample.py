@@ -27,7 +27,7 @@ from tunesmith.engine.spec import SampleSpec
 
 Cache = KeyValueCache | SeparateCaches
 
-_MAX_SCORED_TOKENS = 256  # of prompts in one forward: their logits are all kept for a moment
+_MAX_SCORED_TOKENS = 512  # of prompts in one forward: their logits are all kept for a moment
 _GRAMMAR_SECONDS = 0.02  # to wait for a grammar while there is nothing else to do
 
 

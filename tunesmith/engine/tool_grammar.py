@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tunesmith.engine.errors import BadConversation
-from tunesmith.engine.grammar import Grammar, json_rule
+from tunesmith.engine.grammar import ON_ONE_LINE, Grammar, json_rule
 from tunesmith.engine.tool_format import CALL_ID, ToolFormat
 
 _MAX_CALLS = 16  # in one answer that must call
@@ -26,32 +26,39 @@ def functions(tools: list[dict[str, Any]] | None) -> dict[str, dict[str, Any]]:
 def calls_grammar(
     tokenizer: Any,
     form: ToolFormat,
-    required: dict[str, dict[str, Any]],
+    callable_functions: dict[str, dict[str, Any]],
     *,
     allows_several: bool,
+    json_schema: dict[str, Any] | None = None,
 ) -> Grammar:
-    """One of the functions is called, with arguments that satisfy its parameters; or several."""
-    one_of = [
-        [_literal(tokenizer, _spelled(name, form) + form.middle), f"arguments_{number}"]
-        for number, name in enumerate(required)
-    ]
-    lines = ["start: " + _sequence(_literal(tokenizer, form.begin), "call", _more(tokenizer, form))]
-    if not (allows_several and form.between is not None):
-        lines = ["start: " + _sequence(_literal(tokenizer, form.begin), "call")]
-    lines[0] += " " + _literal(tokenizer, form.end)
-    lines.append("call: " + " | ".join(_sequence(*parts) for parts in one_of))
+    """One of the functions is called, or several, with arguments that satisfy their parameters.
+
+    With a schema the answer may be text that satisfies it instead.
+    """
+    begin, end = _literal(tokenizer, form.begin), _literal(tokenizer, form.end)
+    more = _more(tokenizer, form.between) if allows_several and form.between is not None else ""
+    lines = [f"calls: {_sequence(begin, 'call', more, end)}"]
     schemas = {}
-    for number, (name, function) in enumerate(required.items()):
+    alternatives = []
+    for number, (name, function) in enumerate(callable_functions.items()):
         parameters = function.get("parameters") or _NO_PARAMETERS
         if not isinstance(parameters, dict):
             raise BadConversation(f"The `parameters` of the function {name} must be an object.")
-        lines.append(f"arguments_{number}: {json_rule(parameters)}")
+        before = _literal(tokenizer, _spelled(name, form) + form.middle)
+        alternatives.append(_sequence(before, f"arguments_{number}"))
+        lines.append(f"arguments_{number}: {json_rule(parameters, ON_ONE_LINE)}")
         schemas[f"The schema of the parameters of the function {name}"] = parameters
+    lines.append("call: " + " | ".join(alternatives))
+    if json_schema is None:
+        lines.append("start: calls")
+    else:
+        lines += ["start: calls | text", f"text: {json_rule(json_schema)}"]
+        schemas["The JSON schema"] = json_schema
     return Grammar(lark="\n".join(lines) + "\n", schemas=schemas)
 
 
-def _more(tokenizer: Any, form: ToolFormat) -> str:
-    return f"({_literal(tokenizer, form.between or '')} call){{0,{_MAX_CALLS - 1}}}"
+def _more(tokenizer: Any, between: str) -> str:
+    return f"({_literal(tokenizer, between)} call){{0,{_MAX_CALLS - 1}}}"
 
 
 def _sequence(*parts: str) -> str:

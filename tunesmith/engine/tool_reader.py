@@ -9,9 +9,15 @@ from typing import Any
 from tunesmith.engine.text_stream import overlap
 from tunesmith.engine.tool_format import CALL_ID, ToolFormat
 
-_DECODER = json.JSONDecoder()
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 _BLANKS = re.compile(r"\s*")
-_LINE_WITH_OBJECT = re.compile(r"(?:\A|\n)[ \t]*\[?\s*(?=\{)")
+_LINE_WITH_OBJECT = re.compile(r"(?:\A|\n)[ \t]*\[?\s*(?=\{|\Z)")
+_BEFORE_OBJECT = re.compile(r"\s*\[?\s*(?=\{)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +148,8 @@ class ToolReader:
         except (ValueError, RecursionError):
             end = text.find(self._closing) if self._closing else -1
             return end + len(self._closing) if end >= 0 else None
-        is_object = isinstance(arguments[0], dict)
-        if name not in self._names or not is_object:
+        is_known = isinstance(name, str) and name in self._names
+        if not is_known or not isinstance(arguments[0], dict):
             return end
         return Called(name, arguments[1], end)
 
@@ -156,11 +162,14 @@ class ToolReader:
                 raise ValueError
             arguments, end = _DECODER.raw_decode(text, named.end())
             return named[1], (arguments, text[named.end() : end]), end
-        members, end = _object(text, text.index("{", start))
+        before = _BEFORE_OBJECT.match(text, start)
+        if before is None:
+            raise ValueError
+        members, end = _object(text, before.end())
         name, _ = members.get(self._form.name_key, (None, ""))
         value, written = members.get(self._form.arguments_key or "", (None, ""))
         if isinstance(value, str):  # JSON in a JSON string, as in OpenAI's own messages
-            value, written = json.loads(value), value
+            value, written = _DECODER.decode(value), value
         return name, (value, written), end
 
     def _read_behind_call(self, is_last: bool) -> None:

@@ -1,6 +1,6 @@
 """Who asks, and what is at hand to answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -17,11 +17,15 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """What every request finds: made once at start-up."""
+    """What every request finds: made once at start-up.
+
+    `device_prices` are per device and hour, by a device's name or id.
+    """
 
     blobs: Blobs
     sampler: Sampler
     now: Clock
+    device_prices: Mapping[str, float] = field(default_factory=dict)
     adapter_limits: AdapterLimits = field(default_factory=AdapterLimits)
 
 

@@ -27,7 +27,7 @@ from tunesmith.domain.errors import InvalidRequest, StaleAttempt
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import Artifact, File, FilePurpose
 from tunesmith.domain.jobs import Job, Task
-from tunesmith.services import checkpoints, scheduling
+from tunesmith.services import checkpoints, estimates, scheduling
 from tunesmith.services.jobs import tell
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -66,6 +66,7 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
             _checkpoint(store, blobs, job, report, now)
         case TrainingFinished():
             _finished(store, blobs, job, report, now)
+            estimates.learn(store, job, lease.worker, now)
         case TrainingFailed():
             scheduling.end_as_failed(store, job, report.failure, now)
         case AttemptLost():
@@ -86,7 +87,15 @@ def _validated(store: Store, job: Job, report: Validated, now: datetime) -> None
 def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> None:
     is_first = not store.events.has(job.id, EventKind.STARTED)
     kind = EventKind.STARTED if is_first else EventKind.RESUMED
-    tell(store, job, kind, now=now, step=report.step, total_steps=report.total_steps)
+    tell(
+        store,
+        job,
+        kind,
+        now=now,
+        step=report.step,
+        total_steps=report.total_steps,
+        startup_seconds=report.startup_seconds,
+    )
     if report.num_truncated_examples:
         tell(
             store,

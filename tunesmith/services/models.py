@@ -11,8 +11,7 @@ from tunesmith.services.context import Context
 
 
 def find_base(ctx: Context, name: str) -> BaseModel | None:
-    if "\0" in name:  # PostgreSQL cannot even look for it
-        return None
+    """By its name, an alias, or its Hugging Face id where that names nothing else."""
     return ctx.store.models.find_base(name)
 
 
@@ -25,7 +24,8 @@ def add_base(ctx: Context, model: BaseModel) -> None:
     ctx.require(Scope.ADMIN)
     for name in (model.name, *model.aliases):
         other = ctx.store.models.find_base(name)
-        if other is not None and other.name != model.name:
+        is_taken = other is not None and name in (other.name, *other.aliases)
+        if other is not None and is_taken and other.name != model.name:
             raise Conflict(f"{name!r} already names the base model {other.name!r}.", param="name")
     ctx.store.models.put_base(model)
 
@@ -35,6 +35,7 @@ def delete_base(ctx: Context, name: str) -> None:
     ctx.require(Scope.ADMIN)
     if not ctx.store.models.delete_base(name):
         raise NotFound("base model", name)
+    ctx.store.measurements.forget_throughputs(name)  # other weights may take the name
 
 
 def find_tuned(ctx: Context, short_id: str) -> TunedModel | None:

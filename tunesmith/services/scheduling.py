@@ -34,6 +34,7 @@ def lease(
             f"Another worker has registered under the name {registration.name!r}; "
             "give each worker its own name."
         )
+    store.queue.seen(registration.name, now)
     expires_at = now + timedelta(seconds=LEASE_SECONDS)
     leased = store.queue.lease_next(
         registration.name, registration.incarnation, now, expires_at, tasks

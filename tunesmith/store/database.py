@@ -23,6 +23,7 @@ from tunesmith.store.events import Events
 from tunesmith.store.files import Files
 from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
+from tunesmith.store.measurements import Measurements
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
@@ -47,6 +48,7 @@ class Store:
         self.queue = Queue(connection)
         self.events = Events(connection)
         self.models = Models(connection)
+        self.measurements = Measurements(connection)
         self.adapters = Adapters(connection)
         self.webhooks = Webhooks(connection)
         self.integrations = Integrations(connection)

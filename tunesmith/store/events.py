@@ -42,6 +42,12 @@ class Events:
         where = (events.c.job_id == job_id, events.c.kind == kind)
         return self._connection.scalar(sa.select(events.c.seq).where(*where).limit(1)) is not None
 
+    def first_data(self, job_id: UUID, kind: EventKind) -> dict[str, Any]:
+        """What the first event of this kind says; empty where there is none."""
+        where = (events.c.job_id == job_id, events.c.kind == kind)
+        query = sa.select(events.c.data).where(*where).order_by(events.c.seq).limit(1)
+        return self._connection.scalar(query) or {}
+
     def metrics_of_step(self, job_id: UUID, step: int) -> dict[str, Any] | None:
         query = sa.select(events.c.data).where(events.c.job_id == job_id, events.c.step == step)
         return self._connection.scalar(query)

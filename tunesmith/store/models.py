@@ -40,15 +40,22 @@ class Models:
         names = [{"name": n, "base_model": model.name} for n in {model.name, *model.aliases}]
         self._connection.execute(sa.insert(base_model_names), names)
 
-    def find_base(self, name_or_alias: str) -> BaseModel | None:
-        if "\0" in name_or_alias:  # which PostgreSQL cannot even be asked for
+    def find_base(self, name: str) -> BaseModel | None:
+        """By its name or an alias, else by its Hugging Face id; the first that was added."""
+        if "\0" in name:  # which PostgreSQL cannot even be asked for
             return None
-        query = (
+        named = (
             sa.select(base_models.c.entry)
             .join(base_model_names, base_model_names.c.base_model == base_models.c.name)
-            .where(base_model_names.c.name == name_or_alias)
+            .where(base_model_names.c.name == name)
         )
-        entry = self._connection.scalar(query)
+        of_hub = (
+            sa.select(base_models.c.entry)
+            .where(base_models.c.entry["hub_id"].as_string() == name)
+            .order_by(base_models.c.seq)
+            .limit(1)
+        )
+        entry = self._connection.scalar(named) or self._connection.scalar(of_hub)
         return None if entry is None else _ENTRY.validate_python(entry)
 
     def list_bases(self) -> tuple[BaseModel, ...]:

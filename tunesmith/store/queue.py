@@ -3,13 +3,19 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from tunesmith.domain.assignments import RENEW_SECONDS, Registration
+from tunesmith.domain.devices import Device
 from tunesmith.domain.jobs import Task
 from tunesmith.store.tables import jobs, queue, workers
+
+_SEEN_EVERY = timedelta(minutes=1)
+_DEVICES = TypeAdapter(tuple[Device, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +27,7 @@ class Lease:
     task: Task
     batches_stored: int
     losses: int  # attempts lost since the last progress
+    worker: str
 
 
 class Queue:
@@ -39,6 +46,26 @@ class Queue:
         where = workers.c.name == registration.name
         if self._connection.execute(sa.update(workers).where(where).values(**row)).rowcount == 0:
             self._connection.execute(sa.insert(workers).values(name=registration.name, **row))
+
+    def find_devices(self, worker: str) -> tuple[Device, ...]:
+        """What a worker computes with, whenever it was here."""
+        query = sa.select(workers.c.registration).where(workers.c.name == worker)
+        return _devices(self._connection.scalar(query) or {})
+
+    def list_devices(self, seen_since: datetime) -> tuple[Device, ...]:
+        """What the workers compute with that were here since then."""
+        query = (
+            sa.select(workers.c.registration)
+            .where(workers.c.seen_at >= seen_since)
+            .order_by(workers.c.name)
+        )
+        found = self._connection.scalars(query)
+        return tuple(device for registration in found for device in _devices(registration))
+
+    def seen(self, worker: str, now: datetime) -> None:
+        """Written now and then alone: workers ask for something to do all the time."""
+        where = (workers.c.name == worker, workers.c.seen_at < now - _SEEN_EVERY)
+        self._connection.execute(sa.update(workers).where(*where).values(seen_at=now))
 
     def is_current(self, worker: str, incarnation: UUID) -> bool:
         where = (workers.c.name == worker, workers.c.incarnation == incarnation)
@@ -150,6 +177,11 @@ class Queue:
                 task=Task(row["task"]),
                 batches_stored=row["batches_stored"],
                 losses=row["losses"],
+                worker=row["worker"],
             )
             for row in rows
         ]
+
+
+def _devices(registration: dict[str, Any]) -> tuple[Device, ...]:
+    return _DEVICES.validate_python(registration.get("devices", ()))

@@ -326,3 +326,23 @@ integration_runs = sa.Table(
     sa.UniqueConstraint("job_id", "position"),
     sa.Index(None, "available_at"),
 )
+
+throughputs = sa.Table(
+    "throughputs",
+    metadata,
+    sa.Column("base_model", sa.Text, primary_key=True),
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("tokens_per_second", sa.Double, nullable=False),
+    sa.Column("startup_seconds", sa.Double),
+    sa.Column("num_jobs", sa.Integer, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+example_lengths = sa.Table(
+    "example_lengths",
+    metadata,
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
+    sa.Column("tokens_per_example", sa.Double, nullable=False),
+    sa.Column("num_jobs", sa.Integer, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)

@@ -108,7 +108,7 @@ class Answering:
     def _begin(self, request: SampleRequest | EmbedRequest, hosts: Hosts) -> None:
         base = request.base_model
         try:
-            host = hosts.place(base.name, lambda: self._workshop.model_folder(base))
+            host = hosts.place(base, lambda: self._workshop.model_folder(base))
             adapter = request.adapter
             if adapter is not None:
                 with self._adapter_lock:

@@ -83,6 +83,7 @@ class Attempts:
             reporter.add(TrainingFailed(failure=verdict))
 
     def _train(self, assignment: Assignment, reporter: Reporter) -> None:
+        began_at = time.monotonic()
         folder = self._workshop.attempt_folder(assignment)
         spec = self._workshop.train_spec(assignment, folder, self._checkpoint_seconds)
         try:
@@ -96,21 +97,22 @@ class Attempts:
             return
         with _followed(host, spec.run_id) as told:
             host.send(OpenRun(spec=spec))
-            self._follow(host, spec.run_id, told, reporter)
+            self._follow(host, spec.run_id, told, _Pace(began_at), reporter)
 
     def _place(self, assignment: Assignment, reporter: Reporter) -> Host | None:
         """Wait for room; None where the worker is leaving or the job is wanted no more."""
         base = assignment.base_model
         while not (reporter.is_stale or self._should_let_go(reporter)):
             try:
-                return self._hosts.place(base.name, lambda: self._workshop.model_folder(base))
+                return self._hosts.place(base, lambda: self._workshop.model_folder(base))
             except NoRoom:
                 self._is_leaving.wait(_LOOK_SECONDS)
         return None
 
-    def _follow(self, host: Host, run_id: str, told: RunQueue, reporter: Reporter) -> None:
+    def _follow(
+        self, host: Host, run_id: str, told: RunQueue, pace: "_Pace", reporter: Reporter
+    ) -> None:
         """Tell the server what the host tells, until the run is over."""
-        pace = _Pace()
         has_asked_to_stop = False
         while True:
             if reporter.is_stale:
@@ -156,6 +158,7 @@ def _report_event(event: events.TrainEvent, pace: "_Pace", reporter: Reporter) -
                     num_examples=event.num_examples,
                     num_truncated_examples=event.num_truncated_examples,
                     notes=event.notes,
+                    startup_seconds=pace.seconds_so_far,
                 )
             )
         case events.StepDone():
@@ -198,9 +201,14 @@ def _followed(host: Host, run_id: str) -> Iterator[RunQueue]:
 class _Pace:
     """How long the steps take, evaluations and saves included, smoothed."""
 
-    def __init__(self) -> None:
+    def __init__(self, began_at: float) -> None:
+        self._began_at = began_at
         self._last: float | None = None
         self._seconds: float | None = None
+
+    @property
+    def seconds_so_far(self) -> float:
+        return time.monotonic() - self._began_at
 
     def remaining_seconds(self, done: events.StepDone) -> float:
         now = time.monotonic()

@@ -40,7 +40,12 @@ def work(
 
     Raises `Unauthenticated` for a wrong key, `StaleAttempt` where another worker took the name.
     """
-    registration = Registration(name=settings.name, incarnation=uuid4(), version=settings.version)
+    registration = Registration(
+        name=settings.name,
+        incarnation=uuid4(),
+        version=settings.version,
+        devices=launcher.devices(),
+    )
     until_reachable(lambda: client.register(registration), is_leaving.is_set, "registration")
     workshop = Workshop(client, settings.work_dir)
     answering = Answering(client, settings.name, workshop)

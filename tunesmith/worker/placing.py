@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import TunesmithError, Unavailable
 from tunesmith.engine.events import (
     Embedded,
@@ -205,28 +206,29 @@ class Hosts:
         self._launcher = launcher
         self._max_hosts = max_hosts
         self._on_answer = on_answer
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[tuple[str, str | None], Host] = {}  # by name and fingerprint
         self._lock = threading.Lock()
 
-    def place(self, base_model: str, folder: Callable[[], Path]) -> Host:
-        """The host that holds a base model, started if need be.
+    def place(self, base: BaseModel, folder: Callable[[], Path]) -> Host:
+        """The host that holds these weights of a base model, started if need be.
 
         Raises `NoRoom`, `ModelRefused` or `Unavailable`.
         """
-        host = self._hosts.get(base_model)
+        key = (base.name, base.fingerprint)
+        host = self._hosts.get(key)
         if host is not None and host.is_alive:
             host.used_at = time.monotonic()
             return host
         with self._lock:
-            host = self._hosts.get(base_model)
+            host = self._hosts.get(key)
             if host is None or not host.is_alive:
-                self._hosts.pop(base_model, None)
-                self._make_room(base_model)
-                process = self._launcher.launch(base_model, folder())
-                log.info("host started", base_model=base_model, pid=process.pid)
-                host = Host(process, base_model, self._on_answer)
+                self._hosts.pop(key, None)
+                self._make_room(base.name)
+                process = self._launcher.launch(base.name, folder())
+                log.info("host started", base_model=base.name, pid=process.pid)
+                host = Host(process, base.name, self._on_answer)
                 host.wait_until_ready()
-                self._hosts[base_model] = host
+                self._hosts[key] = host
             return host
 
     def cancel(self, request_id: str) -> None:
@@ -245,13 +247,13 @@ class Hosts:
 
     def _make_room(self, base_model: str) -> None:
         while len(self._hosts) >= self._max_hosts:
-            idle = [host for host in self._hosts.values() if not host.is_busy]
+            idle = [(key, host) for key, host in self._hosts.items() if not host.is_busy]
             if not idle:
                 raise NoRoom(
                     f"No room for {base_model}: this worker's hosts are busy with other base "
                     "models. Wait, or raise TUNESMITH_MAX_HOSTS."
                 )
-            oldest = min(idle, key=lambda host: host.used_at)
+            key, oldest = min(idle, key=lambda item: item[1].used_at)
             log.info("host ended to make room", base_model=oldest.base_model)
             oldest.kill()
-            del self._hosts[oldest.base_model]
+            del self._hosts[key]

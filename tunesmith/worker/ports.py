@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from tunesmith.domain.devices import Device
+
 
 class HostProcess(Protocol):
     """A running host: lines of `engine.messages` both ways."""
@@ -26,6 +28,10 @@ class HostProcess(Protocol):
 
 
 class Launcher(Protocol):
+    def devices(self) -> tuple[Device, ...]:
+        """What its hosts compute with; empty where that cannot be found out."""
+        ...
+
     def launch(self, model_name: str, model_folder: Path) -> HostProcess:
         """Start a host with this base model; it says `HostReady` when it is resident."""
         ...

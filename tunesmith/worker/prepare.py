@@ -83,7 +83,7 @@ class Workshop:
         theirs = Path(model.folder)
         if _holds(theirs, model):
             return theirs
-        digest = hashlib.sha256(model.name.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{model.name} {model.fingerprint}".encode()).hexdigest()[:16]
         folder = self._folder / "base-models" / digest
         for file in model.files:
             target = folder / Path(file.name).name

@@ -82,13 +82,20 @@ def test_a_tuned_model_whose_base_is_gone_is_there_and_does_not_answer(
 
 @pytest.mark.parametrize(
     "name",
-    ["gpt-9", "ft:gpt-9:acme::00000000", "ft:x", "a b", "x/y/z", "ft:::::ckpt-step-1", "a\0b"],
+    ["gpt-9", "ft:gpt-9:acme::00000000", "ft:x", "a b", "x/y/z", "ft:::::ckpt-step-1"],
 )
 def test_an_unknown_model_is_named(client: openai.OpenAI, name: str) -> None:
     with refused(404, not_found(name)):
         client.models.retrieve(name)
     with refused(404, not_found(name)):
         client.chat.completions.create(model=name, messages=[{"role": "user", "content": "x"}])
+
+
+def test_a_name_that_is_no_text_is_nobodys(client: openai.OpenAI) -> None:
+    with refused(404, not_found("a\0b")):
+        client.models.retrieve("a\0b")
+    with pytest.raises(openai.BadRequestError, match="NUL"):
+        client.chat.completions.create(model="a\0b", messages=[{"role": "user", "content": "x"}])
 
 
 def test_a_name_must_be_right_in_all_of_its_parts(client: openai.OpenAI, worker: Worker) -> None:

@@ -9,31 +9,12 @@ import openai
 import pytest
 
 from tests.contract.openai.support import refused, trained_job, upload
-from tests.contract.server import BASE, Caller, ScriptedSampler, Server
+from tests.contract.server import BASE, ScriptedSampler, Server
 from tests.contract.worker import Worker
-from tunesmith.domain.accounts import Key, Scope, digest_of, new_secret
+from tunesmith.domain.accounts import Scope
 
 UNKNOWN = "cp_" + "0" * 24
 PROMPT = [{"role": "user", "content": "x"}]
-
-
-@pytest.fixture
-def admin(anyone: openai.OpenAI, server: Server, caller: Caller) -> openai.OpenAI:
-    """A key of the caller's organization that may administer."""
-    secret = new_secret()
-    key = Key(
-        id=uuid4(),
-        organization_id=caller.organization.id,
-        name="admin",
-        visible_prefix="ts_",
-        digest=digest_of(secret),
-        scopes=frozenset({Scope.ADMIN}),
-        created_at=caller.organization.created_at,
-        expires_at=None,
-    )
-    with server.database.write() as store:
-        store.accounts.add_key(key)
-    return anyone.with_options(api_key=secret)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import uvicorn
 
-from tests.factories import MODEL_CONFIG, model_folder
+from tests.factories import MODEL_CONFIG, model_folder, safetensors
 from tests.unit.cli.conftest import Run
 from tunesmith import app as application
 from tunesmith.cli.ownership import announce, owned
@@ -162,3 +162,68 @@ def test_what_the_operator_made_of_the_shipped_model_survives_a_restart(run: Run
     folder = str(application.TINY_FOLDER)
     run("models", "add", "tunesmith-tiny", "--from", folder, "--alias", "gpt-4o-mini")
     assert "gpt-4o-mini" in run("models", "list").stdout
+
+
+def test_a_folder_may_be_of_a_known_model_and_brings_its_names_along(
+    run: Run, tmp_path: Path
+) -> None:
+    folder = model_folder(tmp_path / "model")
+    (folder / "model-1.safetensors").write_bytes(safetensors({"a": [8, 10**9]}))
+    added = run("models", "add", "llama-3.1-8b", "--from", str(folder), "--alias", "my-own")
+    assert added.exit_code == 0, added.output
+    listed = run("models", "list").stdout
+    assert "@cf/meta/" in listed
+    assert "my-own" in listed
+    assert "llama3.1" in listed
+    (line,) = [line for line in run("models", "known").stdout.splitlines() if "3.1-8B" in line]
+    assert line.split("│")[-2].strip() == "llama-3.1-8b"
+    assert run("estimate", "meta-llama/Llama-3.1-8B-Instruct", "--examples", "9").exit_code == 0
+
+
+def test_a_known_model_may_have_another_name(run: Run, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    (folder / "model-1.safetensors").write_bytes(safetensors({"a": [8, 10**9]}))
+    added = run("models", "add", "mine", "--as", "llama-3.1-8b", "--from", str(folder))
+    assert added.exit_code == 0, added.output
+    assert run("estimate", "llama-3.1-8b", "--examples", "9").exit_code == 0
+    (line,) = [line for line in run("models", "known").stdout.splitlines() if "3.1-8B" in line]
+    assert line.split("│")[-2].strip() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("mine",), "is no known model"),
+        (("mine", "--as", "nothing"), "is no known model"),
+        (("llama-3.1-8b", "--from", "{folder}"), "another model"),
+        (("mine", "--as", "llama-3.1-8b", "--from", "{folder}"), "another model"),
+    ],
+)
+def test_what_is_not_the_known_model_is_refused(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    folder = str(model_folder(tmp_path / "model"))
+    added = run("models", "add", *(word.format(folder=folder) for word in arguments))
+    assert added.exit_code == 1
+    assert reason in added.stderr
+
+
+def test_a_model_whose_files_were_changed_is_listed_as_changed(run: Run, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    run("models", "add", "mine", "--from", str(folder))
+    (folder / "tokenizer.json").write_text("[]")
+    (line,) = [line for line in run("models", "list").stdout.splitlines() if "mine" in line]
+    assert "changed" in line
+
+
+def test_an_estimate_says_what_it_rests_on(run: Run) -> None:
+    made = run("estimate", "tunesmith-tiny", "--examples", "100", "--tokens", "50")
+    assert made.exit_code == 0, made.output
+    assert "1 min, 0.00 dollars" in made.stdout
+    assert "by calculation, 50 tokens per example" in made.stdout
+
+
+def test_hardware_is_empty_until_a_worker_has_come(run: Run) -> None:
+    shown = run("hardware")
+    assert shown.exit_code == 0
+    assert "cpu" not in shown.stdout

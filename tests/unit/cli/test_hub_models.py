@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import model_folder
+from tests.factories import model_folder, safetensors
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 REPOSITORY = "acme/small"
@@ -23,6 +23,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.folder = folder
+        self.repository = REPOSITORY
         self.fetched: set[str] = set()
 
     @property
@@ -39,11 +40,12 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         files = {file.name: file.read_bytes() for file in self.server.folder.iterdir()}
-        resolved = f"/{REPOSITORY}/resolve/{COMMIT}/"
-        if path == f"/api/models/{REPOSITORY}/revision/main":
+        repository = self.server.repository
+        resolved = f"/{repository}/resolve/{COMMIT}/"
+        if path == f"/api/models/{repository}/revision/main":
             siblings = [{"rfilename": name} for name in files]
-            self._send(json.dumps({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings}).encode())
-        elif path == f"/api/models/{REPOSITORY}/tree/{COMMIT}":
+            self._send(json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode())
+        elif path == f"/api/models/{repository}/tree/{COMMIT}":
             entries = [
                 {"type": "file", "path": name, "size": len(content), "oid": name}
                 for name, content in files.items()
@@ -121,3 +123,21 @@ def test_a_model_that_the_hub_does_not_have_is_refused_with_a_reason(
     assert added.returncode == 1
     assert "acme/nothing" in added.stderr
     assert "Traceback" not in added.stderr
+
+
+def test_a_known_model_is_fetched_by_its_name_and_not_twice_in_other_forms(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.repository = "Qwen/Qwen3-0.6B"
+    weights = safetensors({"a": [6, 10**8]})
+    for name in ("model-1.safetensors", "consolidated.safetensors"):
+        (hub.folder / name).write_bytes(weights)
+    added = tunesmith(tmp_path, hub, "models", "add", "qwen3-0.6b")
+    assert added.returncode == 0, added.stderr
+    assert "600,000,003 parameters" in added.stdout
+    assert "consolidated.safetensors" not in hub.fetched
+    listed = tunesmith(tmp_path, hub, "models", "list").stdout
+    assert "qwen-3-0.6b" in listed
+    assert f"Qwen/Qwen3-0.6B@{COMMIT[:8]}" in listed
+    estimate = tunesmith(tmp_path, hub, "estimate", "Qwen/Qwen3-0.6B", "--examples", "1")
+    assert estimate.returncode == 0, estimate.stderr

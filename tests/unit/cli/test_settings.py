@@ -27,6 +27,11 @@ def test_a_switch_wins_over_the_environment(
         ("TUNESMITH_PORT", "70000"),
         ("TUNESMITH_MAX_HOSTS", "0"),
         ("TUNESMITH_LOG_LEVEL", "loud"),
+        ("TUNESMITH_DEVICE_PRICES", '{"cpu": -1}'),
+        ("TUNESMITH_DEVICE_PRICES", '{"cpu": NaN}'),
+        ("TUNESMITH_DEVICE_PRICES", '{"cpu": Infinity}'),
+        ("TUNESMITH_DEVICE_PRICES", "{"),
+        ("TUNESMITH_DEVICE_PRICES", "[]"),
     ],
 )
 def test_a_wrong_setting_ends_the_program_with_its_name(

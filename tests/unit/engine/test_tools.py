@@ -1,6 +1,7 @@
 """Tools: how a model's template writes calls is learnt, demanded, and read from its text."""
 
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,14 @@ TAGGED_FORM = tool_format(tokenizer_of("tagged"))
         ),
         (TAGGED_FORM, 'a <function=get_weather>{"city": "Ulm"}</function>', "a", [ULM]),
         (TAGGED_FORM, "a <function=>", "a <function=>", []),
+        (LLAMA_FORM, '{"name": ["f"], "parameters": {}}', '{"name": ["f"], "parameters": {}}', []),
+        (LLAMA_FORM, '{"name": "get_time"}', '{"name": "get_time"}', []),
+        (
+            HERMES_FORM,
+            '<tool_call>{"name": "get_time", "arguments": {"a": NaN}}</tool_call>',
+            '<tool_call>{"name": "get_time", "arguments": {"a": NaN}}</tool_call>',
+            [],
+        ),
     ],
 )
 def test_calls_are_read_from_text_however_it_comes(
@@ -389,3 +398,43 @@ def test_log_probabilities_are_told_of_text_and_not_of_calls(llama: BaseModel) -
     events = drain(Sampler(llama), asked)
     assert calls(events, "a")
     assert not [e for e in events if isinstance(e, TextDelta)]
+
+
+def test_with_a_schema_and_free_tools_the_answer_is_one_or_the_other(styled: BaseModel) -> None:
+    schema = closed(kind={"enum": ["point", "line"]})
+    asked = [
+        spec(
+            str(seed),
+            prompt=None,
+            messages=ASKED,
+            tools=TOOLS,
+            json_schema=schema,
+            parallel_tool_calls=False,
+            seed=seed,
+            max_tokens=400,
+            temperature=1.8,
+        )
+        for seed in range(12)
+    ]
+    events = drain(Sampler(styled), *asked)
+    reasons = ends(events)
+    for name, text in texts(events).items():
+        assert reasons[name] == "stop"
+        jsonschema.validate(json.loads(text), schema)
+    for name in reasons.keys() - texts(events).keys():
+        [call] = calls(events, name)
+        assert call.name in NAMES
+    assert len(reasons) == 12
+
+
+@pytest.mark.parametrize("form", [HERMES_FORM, LLAMA_FORM, MISTRAL_FORM, TAGGED_FORM])
+def test_what_is_read_does_not_depend_on_how_the_text_comes(form: ToolFormat) -> None:
+    chance = random.Random(3)
+    key = form.arguments_key or "arguments"
+    whole = f'{{"name": "get_time", "{key}": {{"a": [1, "}}"]}}}}'
+    bits = [form.marker, form.closing, whole, "get_time", ">", '{"name":', '"f"', f'"{key}":']
+    bits += ["{", "}", "[", "]", ",", " ", "\n", "text", '"', "\\", "né", ":", "<"]
+    for _ in range(400):
+        text = "".join(chance.choices(bits, k=chance.randrange(1, 9)))
+        at_once = read(form, text, 10_000)
+        assert {repr(read(form, text, size)) for size in (1, 2, 5)} == {repr(at_once)}, text

@@ -1,10 +1,12 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from tests.factories import base_model, key, organization
-from tunesmith.domain.catalog import WeightFile
+from tunesmith.domain.catalog import TASKS, WeightFile
+from tunesmith.store import tables
 from tunesmith.store.database import Database
 
 
@@ -34,6 +36,39 @@ def test_an_alias_names_one_model(database: Database) -> None:
         store.models.put_base(base_model("first", aliases=("shared",)))
     with pytest.raises(IntegrityError), database.write() as store:
         store.models.put_base(base_model("second", aliases=("shared",)))
+
+
+def test_a_base_model_is_found_by_its_hub_id_where_that_names_nothing_else(
+    database: Database,
+) -> None:
+    first = base_model("first", hub_id="acme/small")
+    with database.write() as store:
+        store.models.put_base(first)
+        store.models.put_base(base_model("second", hub_id="acme/small"))
+        assert store.models.find_base("acme/small") == first
+        named = base_model("third", aliases=("acme/small",))
+        store.models.put_base(named)
+        assert store.models.find_base("acme/small") == named
+
+
+def test_an_entry_of_an_earlier_version_still_loads(database: Database) -> None:
+    entry = {
+        "name": "old",
+        "aliases": [],
+        "folder": "/models/old",
+        "source": "/models/old",
+        "num_parameters": 1000,
+        "context_tokens": 512,
+        "learning_rate": 1e-4,
+        "files": [],
+        "created_at": "2026-01-01T12:00:00Z",
+    }
+    with database.write() as store:
+        connection = store.models._connection
+        connection.execute(sa.insert(tables.base_models).values(name="old", entry=entry))
+        (model,) = store.models.list_bases()
+        assert (model.hub_id, model.licence, model.tasks) == (None, None, TASKS)
+        assert store.models.find_base("acme/small") is None
 
 
 def test_a_base_model_goes_with_its_names(database: Database) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from tunesmith.domain.assignments import Receipt, Report, ReportBatch, Wish
+from tunesmith.domain.devices import Device, DeviceKind
 from tunesmith.domain.errors import TunesmithError, Unavailable
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.engine.messages import Command, HostReady, Message, decode, encode
 
+CPU = Device(kind=DeviceKind.CPU, name="Some CPU", memory_bytes=2**34, count=4)
 READY = HostReady(device="cpu", dtype="float32", load_seconds=0.0)
 
 
@@ -144,6 +146,9 @@ class FakeLauncher:
         self.hosts: list[FakeHost] = []
         self.launched: list[str] = []
         self.reply: Callable[[Command], list[Message]] = lambda command: []
+
+    def devices(self) -> tuple[Device, ...]:
+        return (CPU,)
 
     def launch(self, model_name: str, model_folder: Path) -> FakeHost:
         host = FakeHost()

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from tests.factories import assignment, conversation, json_lines
-from tests.unit.worker.fakes import FakeClient, FakeLauncher
+from tests.unit.worker.fakes import CPU, FakeClient, FakeLauncher
 from tunesmith.domain.assignments import Assignment, Registration, Validated
 from tunesmith.domain.errors import StaleAttempt, Unauthenticated, Unavailable
 from tunesmith.domain.jobs import Task
@@ -75,7 +75,8 @@ def test_a_worker_registers_and_does_what_it_leases(start: Start) -> None:
     first = assignment(Task.VALIDATE, training_file=data)
     client.leased = [first]
     start(client)
-    assert [registration.name for registration in client.registered] == ["box"]
+    (registration,) = client.registered
+    assert (registration.name, registration.devices) == ("box", (CPU,))
     assert client.reports == [Validated(num_examples=10)]
 
 

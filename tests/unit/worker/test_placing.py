@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories import base_model
 from tests.unit.worker.fakes import FakeHost, FakeLauncher
 from tunesmith.domain.errors import Unavailable
 from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, Started, TextDelta
@@ -38,8 +39,9 @@ class Scene:
         self.answers: queue.Queue[SampleEvent] = queue.Queue()
         self.hosts = Hosts(self.launcher, max_hosts, self.answers.put)
 
-    def place(self, base_model: str = "base") -> Host:
-        return self.hosts.place(base_model, lambda: Path("/model"))
+    def place(self, name: str = "base", fingerprint: str | None = None) -> Host:
+        base = base_model(name, fingerprint=fingerprint)
+        return self.hosts.place(base, lambda: Path("/model"))
 
     @property
     def process(self) -> FakeHost:
@@ -51,6 +53,23 @@ class Scene:
 
 def sample(request_id: str = "one", adapter_id: str | None = None) -> Sample:
     return Sample(spec=SampleSpec(request_id=request_id, adapter_id=adapter_id, prompt="a"))
+
+
+def test_a_base_model_whose_weights_were_changed_is_loaded_anew() -> None:
+    scene = Scene()
+    before = scene.place(fingerprint="old")
+    assert scene.place(fingerprint="new") is not before
+    assert scene.launcher.hosts[0].is_ended
+    assert scene.launcher.launched == ["base", "base"]
+
+
+def test_changed_weights_wait_for_who_works_with_the_old_ones() -> None:
+    scene = Scene()
+    before = scene.place(fingerprint="old")
+    before.follow("mine")
+    with pytest.raises(NoRoom):
+        scene.place(fingerprint="new")
+    assert scene.place(fingerprint="old") is before
 
 
 def test_a_base_model_is_loaded_once() -> None:
@@ -172,7 +191,7 @@ def test_a_host_that_dies_while_it_loads_may_do_better_next_time() -> None:
 
     scene.launcher.first_words = (RunEvent(run_id="nobody", event=STARTED),)
     with pytest.raises(Unavailable, match="SIGKILL"):
-        scene.hosts.place("base", folder)
+        scene.hosts.place(base_model(), folder)
 
 
 def test_answers_are_handed_on_until_they_are_done() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -147,3 +148,17 @@ def test_a_file_of_another_size_is_fetched_again(
     (workshop.model_folder(model) / "w").write_text("half")
     workshop.model_folder(model)
     assert client.fetched == ["config.json", "w", "w"]
+
+
+def test_changed_weights_of_the_old_size_are_fetched_again(
+    workshop: Workshop, client: FakeClient, tmp_path: Path
+) -> None:
+    client.weights = {"config.json": b"{}", "w": b"www"}
+    old, new = (
+        replace(model_in(tmp_path / "not-here"), fingerprint=fingerprint)
+        for fingerprint in ("old", "new")
+    )
+    workshop.model_folder(old)
+    client.weights["w"] = b"vvv"
+    assert (workshop.model_folder(new) / "w").read_bytes() == b"vvv"
+    assert (workshop.model_folder(old) / "w").read_bytes() == b"www"

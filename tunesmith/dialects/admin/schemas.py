@@ -1,13 +1,16 @@
 """The wire."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.domain.accounts import Scope
+from tunesmith.domain.catalog import TASKS
+from tunesmith.domain.devices import DeviceKind
 from tunesmith.domain.jobs import JobStatus
+from tunesmith.services.weights import State
 
 Outcome = Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
 ALL_OUTCOMES: list[Outcome] = [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
@@ -40,15 +43,85 @@ class CreatedKey(Key):
     key: str
 
 
+ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\w@][\w./@-]*$")]
+Fact = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 class BaseModelEntry(Strict):
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[\w@][\w./@-]*$")
-    aliases: list[str] = []
+    name: ModelName
+    aliases: list[ModelName] = Field([], max_length=100)
     folder: str
     source: str
     num_parameters: int = Field(gt=0)
     context_tokens: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     files: dict[str, int]
+    fingerprint: Fact | None = None
+    hub_id: Fact | None = None
+    display_name: Fact | None = None
+    provider: Fact | None = None
+    licence: Fact | None = None
+    description: Fact | None = None
+    nominal_size: Fact | None = None
+    tasks: list[Fact] = Field(list(TASKS), min_length=1, max_length=20)
+    calls_functions: bool = False
+
+
+class ListedBaseModel(BaseModelEntry):
+    """`weights` is what has become of its files."""
+
+    id: UUID
+    weights: State
+
+
+class KnownModel(BaseModel):
+    """`enabled_as` are the base models of this installation that are it."""
+
+    name: str
+    display_name: str
+    provider: str
+    hub_id: str
+    num_parameters: int
+    size: str
+    context_tokens: int
+    licence: str
+    aliases: list[str]
+    tasks: list[str]
+    is_gated: bool | None
+    enabled_as: list[str]
+
+
+class Hardware(BaseModel):
+    """`gpu_memory_bytes` is that of each GPU; `cost_per_hour` is in dollars, for all of them."""
+
+    id: str
+    name: str
+    kind: DeviceKind
+    gpu_memory_bytes: int
+    num_gpus: int
+    cost_per_hour: float
+
+
+class AskEstimate(Strict):
+    """Epochs are "auto" and examples as long as in earlier jobs, unless it says otherwise."""
+
+    base_model: str
+    num_examples: int
+    num_epochs: int | None = None
+    tokens_per_example: float | None = None
+
+
+class Estimate(BaseModel):
+    """`cost` is in dollars. `is_measured`: the speed is that of earlier jobs here."""
+
+    base_model: str
+    num_examples: int
+    minutes: int
+    cost: float
+    device: str
+    is_measured: bool
+    tokens_per_second: float
+    tokens_per_example: float
 
 
 class CreateWebhook(Strict):
