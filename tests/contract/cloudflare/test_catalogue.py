@@ -37,11 +37,13 @@ def test_a_model_has_all_that_clients_look_for(account: Account) -> None:
     properties = {item["property_id"]: item["value"] for item in model["properties"]}
     assert properties["lora"] == "true"
     assert properties["context_window"].isdigit()
-    assert "function_calling" not in properties
+    assert properties["function_calling"] == "true"
     assert search(account, search=MODEL) == [model]
 
 
 def test_what_is_known_of_a_model_is_told(server: Server, account: Account) -> None:
+    (plain,) = search(account, author="acme")
+    assert [item["property_id"] for item in plain["properties"]] == ["context_window", "lora"]
     with server.database.write() as store:
         known = store.models.find_base(BASE)
         assert known is not None
