@@ -13,7 +13,7 @@ from tunesmith.app import TINY, TINY_FOLDER
 from tunesmith.services import weights
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def tiny(server: Server) -> Iterator[None]:
     """Offered for these tests alone."""
     entry = weights.describe(

@@ -57,7 +57,7 @@ def new_adapter(body: schemas.CreateFinetune) -> NewAdapter:
         name=name,
         base_model=body.model,
         description=body.description,
-        is_public=body.public,
+        is_public=body.public or False,
     )
 
 
