@@ -80,4 +80,5 @@ def io_schemas() -> schemas.InputAndOutput:
 
 
 def _schema(kind: type[PydanticModel]) -> dict[str, Any]:
-    return kind.model_json_schema(by_alias=True)
+    """What is not named may be there: clients send more, and may be answered more one day."""
+    return {**kind.model_json_schema(), "additionalProperties": True}
