@@ -176,6 +176,7 @@ NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
 }
 # The names of models: every caller of a dialect needs them, to ask or to tune.
 OPEN_TO_EVERY_KEY = {
+    adapters.find_answering,
     adapters.usable_model,
     models.find_base,
     models.list_bases,
