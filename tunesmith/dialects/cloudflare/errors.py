@@ -38,7 +38,6 @@ _BY_SLUG: dict[str, tuple[int | None, int]] = {
     "adapter_incomplete": (None, 3039),
     models.UNKNOWN_FINETUNE: (None, 3037),
     models.INVALID_NAME: (404, 3042),
-    "lora_not_supported": (405, 5005),
     "prompt_too_long": (413, 3006),
     auth.MALFORMED_AUTHORIZATION: (None, INVALID_HEADERS),
     auth.MALFORMED_AUTH_KEY: (None, INVALID_HEADERS),

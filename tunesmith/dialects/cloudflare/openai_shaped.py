@@ -12,6 +12,7 @@ from tunesmith.dialects.cloudflare import errors, models
 from tunesmith.dialects.cloudflare.auth import as_caller, credentials_of
 from tunesmith.domain.accounts import digest_of
 from tunesmith.domain.errors import InvalidRequest
+from tunesmith.json_body import check_json
 from tunesmith.services.context import Context
 
 router = APIRouter(prefix="/accounts/{account_id}/ai/v1", tags=["answers"])
@@ -70,6 +71,8 @@ def _with_plain_model(ctx: Context, body: bytes) -> bytes:
         return body  # which is refused where it goes
     if not isinstance(fields, dict) or not isinstance(fields.get("model"), str):
         return body
+    for name, value in fields.items():
+        check_json(value, name)
     lora = fields.pop("lora", None)
     if lora is None:
         base = models.find_base(ctx, fields["model"])
