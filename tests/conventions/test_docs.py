@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import reference
+from scripts import reference, reference_openai
 from tunesmith.dialects.openai.schemas import Request
 from tunesmith.domain import errors
 from tunesmith.settings import Settings
@@ -88,3 +88,11 @@ def test_the_tree_in_the_readme_shows_the_folders_that_there_are() -> None:
         for name in named
         if not (ROOT / name).exists() and not (ROOT / "tunesmith" / name).exists()
     ] == []
+
+
+def test_every_ignored_field_has_its_reason_and_no_other_has() -> None:
+    kinds = reference_openai.requests()
+    ignored = {field for kind in kinds for field in kind.IGNORED}
+    assert ignored == set(reference_openai.WHY_IGNORED)
+    page = reference_openai.page()
+    assert not [line for line in page.splitlines() if line.endswith("| ignored | |")]
