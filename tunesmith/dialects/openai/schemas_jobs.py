@@ -65,10 +65,10 @@ Tag = Annotated[str, Field(min_length=1, max_length=64)]
 class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    n_epochs: Epochs = Field(AUTO, description=f"1 to {MAX_EPOCHS}")
-    batch_size: BatchSize = Field(AUTO, description=f"1 to {MAX_BATCH_SIZE}")
+    n_epochs: Epochs = Field(default=AUTO, description=f"1 to {MAX_EPOCHS}")
+    batch_size: BatchSize = Field(default=AUTO, description=f"1 to {MAX_BATCH_SIZE}")
     learning_rate_multiplier: Multiplier = Field(
-        AUTO, description=f"of the base model's own learning rate; up to {MAX_MULTIPLIER:,}"
+        default=AUTO, description=f"of the base model's own learning rate; up to {MAX_MULTIPLIER:,}"
     )
 
 
@@ -79,7 +79,9 @@ class MethodHyperparameters(Hyperparameters):
 
 
 class DpoHyperparameters(MethodHyperparameters):
-    beta: Beta = Field(AUTO, description=f"how far preferences may lead away; up to {MAX_BETA:g}")
+    beta: Beta = Field(
+        default=AUTO, description=f"how far preferences may lead away; up to {MAX_BETA:g}"
+    )
 
 
 class Supervised(BaseModel):
