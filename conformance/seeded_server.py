@@ -41,7 +41,7 @@ from tunesmith.services.context import Context
 from tunesmith.settings import Settings
 from tunesmith.store.database import Store
 
-KEY = "My API Key"  # may administer: for permissions, too, Python sends no admin key
+KEY = "My API Key"  # may administer, for Python asks for permissions with it, too
 ALIASES = ("gpt-4o-mini", "gpt-6-astra", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
 PART = "string"
 JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"  # and, for permissions, a checkpoint

@@ -52,7 +52,7 @@ NOT_SERVED: dict[str, tuple[str, str]] = {
 # Why a field changes nothing about the answer here; every ignored field has its reason.
 _EARLIER = "what came with an earlier answer"
 _PREFIXES = "shared prefixes are found without a hint"
-_NOBODY_WATCHED = "nobody is watched for"
+_NOBODY_WATCHED = "users are not watched for misuse"
 WHY_IGNORED = {
     "access_programs": "there are none here",
     "annotations": _EARLIER,
