@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.contract.openai.support import EXAMPLES
 from tests.contract.worker import Worker
 from tunesmith import app as application
 from tunesmith.cli import logs
@@ -46,10 +47,6 @@ ALIASES = ("gpt-4o-mini", "gpt-6-astra", "gpt-3.5-turbo-instruct", "text-embeddi
 PART = "string"
 JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"  # and, for permissions, a checkpoint
 CONTENT = b"Example data"
-EXAMPLE = {
-    "messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
-}
-EXAMPLES = "\n".join(json.dumps(EXAMPLE) for _ in range(10)).encode()
 
 
 class StandIns:

@@ -10,6 +10,7 @@ import httpx
 
 from conformance.conftest import Figure
 from conformance.environments import environment, python_with
+from tests.contract.openai.support import EXAMPLES
 from tests.contract.server import BASE, Server
 from tests.contract.worker import Worker
 from tunesmith.dialects.openai import translate
@@ -31,10 +32,6 @@ CHECKS = (
     "unsupported_method",
     "ignored_auth",
 )
-EXAMPLE = {
-    "messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
-}
-EXAMPLES = "\n".join(json.dumps(EXAMPLE) for _ in range(10)).encode()
 
 
 def test_the_server_answers_as_its_document_says(tmp_path: Path, figure: Figure) -> None:

@@ -8,6 +8,7 @@ writes down how the tests went.
 import inspect
 import json
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,5 +62,6 @@ def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     kinds = ("passed", "failed", "error", "xfailed", "xpassed", "skipped")
     counts = {kind: len(terminalreporter.stats.get(kind, ())) for kind in kinds}
+    reasons = Counter(report.wasxfail for report in terminalreporter.stats.get("xfailed", ()))
     with open(config.getoption("figures"), "w") as file:
-        json.dump(counts, file)
+        json.dump({"counts": counts, "reasons": dict(reasons.most_common())}, file)
