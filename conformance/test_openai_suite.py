@@ -53,9 +53,8 @@ def _told(figures: dict[str, dict[str, int]]) -> str:
     """How many tests passed, and for each reason how many did not."""
     words = {"xfailed": "fail as expected", "xpassed": "pass unexpectedly"}
     counts = [f"{n} {words.get(kind, kind)}" for kind, n in figures["counts"].items() if n]
-    return "\n".join(
-        [", ".join(counts), *(f"{n:6} {why}" for why, n in figures["reasons"].items())]
-    )
+    reasons = [f"{n:6} {why}" for why, n in figures["reasons"].items()]
+    return "\n".join([", ".join(counts), *reasons])
 
 
 @contextmanager
