@@ -26,6 +26,8 @@ NAMES = (
     "upload_abc123",
     "after",
 )
+# A test that could not be seeded is an error, and so is a server that is gone.
+REFUSALS = (openai.APIStatusError, openai.APIResponseValidationError)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,12 +43,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         variant = item.nodeid.removesuffix("]").partition("[")[2]
         if name in EXPECTED_FAILURES or (name in STRICT_ONLY and variant != "loose"):
             reason = EXPECTED_FAILURES.get(name) or STRICT_ONLY[name]
-            # Only by what the server answers: a test that could not be seeded is an error.
-            mark = pytest.mark.xfail(reason=reason, strict=True, raises=openai.APIError)
+            mark = pytest.mark.xfail(reason=reason, strict=True, raises=REFUSALS)
             item.add_marker(mark)
             unseen.discard(name)
     if unseen:
         raise pytest.UsageError(f"expected to fail, but not in the suite: {sorted(unseen)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """A defect of the server is never expected."""
+    try:
+        return (yield)
+    except openai.InternalServerError as error:
+        raise AssertionError(str(error)) from error
 
 
 @pytest.fixture(autouse=True)
