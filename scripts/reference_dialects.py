@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from tunesmith.dialects import cloudflare, openai
+from tunesmith.dialects import cloudflare, openai, platform
 from tunesmith.json_body import Request
 
 NOTE = (
@@ -96,6 +96,12 @@ DIALECTS = {
         module=cloudflare,
         title="Cloudflare dialect",
         clients="wrangler and Cloudflare's own SDKs",
+        not_served={},
+    ),
+    "platform.md": Dialect(
+        module=platform,
+        title="Platform dialect",
+        clients="programs that send an `X-API-Key`",
         not_served={},
     ),
 }

@@ -1,4 +1,4 @@
-"""What can be tuned, what it is tuned on, and what that would take."""
+"""Catalogue: what can be tuned, what it is tuned on, and what that would take."""
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
