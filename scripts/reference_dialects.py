@@ -179,7 +179,7 @@ class Page:
     def _fields(self, schema: Schema, prefix: str, seen: tuple[str, ...]) -> Iterator[Line]:
         """The fields of an object, and of the objects in it; each class once on the way down."""
         name, schema = self._resolved(schema)
-        if name in seen:
+        if name and name in seen:
             return
         for field, inner in schema.get("properties", {}).items():
             path = f"{prefix}{field}"

@@ -98,12 +98,6 @@ class Models:
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else _tuned(row)
 
-    def find_tuned_of_job(self, job_id: UUID) -> TunedModel | None:
-        """What it has left at its end, whoever owns it."""
-        query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
-        row = self._connection.execute(query).mappings().one_or_none()
-        return None if row is None else _tuned(row)
-
     def find_permitted(self, short_id: str, organization_id: UUID) -> TunedModel | None:
         """A tuned model of others that this organization may ask."""
         permitted = sa.exists().where(
@@ -153,6 +147,9 @@ class Models:
             self._connection.execute(of_job.values(job_id=None))
 
     def delete_tuned(self, model_id: UUID) -> None:
+        """With its registration, if it has one."""
+        where = registered_adapters.c.model_id == model_id
+        self._connection.execute(sa.delete(registered_adapters).where(where))
         self._connection.execute(sa.delete(tuned_models).where(tuned_models.c.id == model_id))
 
 

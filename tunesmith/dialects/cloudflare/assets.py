@@ -15,6 +15,7 @@ from tunesmith.domain.files import Blob, FilePurpose
 from tunesmith.http import foundation_of
 from tunesmith.services import adapter_files, adapters, files
 from tunesmith.services.context import Context, House
+from tunesmith.store.blobs import BlobWriter
 
 router = APIRouter(
     prefix="/accounts/{account_id}/ai/finetunes/{finetune:path}/finetune-assets",
@@ -45,8 +46,7 @@ async def create_asset(finetune: str, request: Request) -> schemas.CreatedAsset:
             request, writer, file="file", fields=("file_name", "hyperparameters")
         )
         name = translate.asset_name(form.fields, form.filename)
-        blob = await run_in_threadpool(writer.commit)
-    await run_in_threadpool(_check, house, name, blob)
+        blob = await run_in_threadpool(_checked, house, name, writer)
     async with as_caller(request, writes=True) as ctx:
         result = await run_in_threadpool(_record, ctx, finetune, name, blob, form.fields)
     return schemas.CreatedAsset(result=result)
@@ -80,11 +80,13 @@ async def _before_the_body(request: Request, finetune: str, max_bytes: int) -> N
         raise
 
 
-def _check(house: House, name: str, blob: Blob) -> None:
-    if translate.is_training_data(name):
-        files.check(house.blobs, FilePurpose.TRAINING, blob)
-    else:
-        adapter_files.check(house.blobs.path(blob.sha256), name, house.adapter_limits)
+def _checked(house: House, name: str, writer: BlobWriter) -> Blob:
+    if not translate.is_training_data(name):
+        adapter_files.check(writer.peek(), name, house.adapter_limits)
+        return writer.commit()
+    blob = writer.commit()
+    files.check(house.blobs, FilePurpose.TRAINING, blob)
+    return blob
 
 
 def _record(

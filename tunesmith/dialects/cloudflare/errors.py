@@ -54,7 +54,8 @@ _BY_KIND: dict[type[errors.TunesmithError], tuple[int | None, int]] = {
     errors.Unauthenticated: (None, NOT_AUTHENTICATED),
     errors.PermissionDenied: (None, NOT_AUTHENTICATED),
     errors.NotFound: (None, NOT_ROUTED),
-    errors.Conflict: (400, INCOMPLETE),  # clients try a 409 again
+    errors.Conflict: (None, INCOMPLETE),  # clients try a 409 again, which may go well
+    errors.WrongState: (400, INCOMPLETE),
     errors.TooLarge: (None, 3006),
     errors.QuotaExceeded: (None, 3036),
     errors.RateLimited: (None, 3036),

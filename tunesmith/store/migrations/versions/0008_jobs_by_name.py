@@ -16,7 +16,8 @@ ADDED: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("search_text", sa.Text(), nullable=False, server_default=""),
         sa.Column("key_id", sa.Uuid(), nullable=True),
-        sa.Column("needs_deployment", sa.Boolean(), nullable=False, server_default=sa.false()),
+        # As text: for an expression SQLite would make the table anew, on which others hang.
+        sa.Column("needs_deployment", sa.Boolean(), nullable=False, server_default="0"),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=True),
         sa.Column("progress", sa.JSON(), nullable=True),
@@ -90,12 +91,12 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("deployments")
+    # One by one: in a batch SQLite would make jobs anew, and lose what hangs on them.
     for table, columns in ADDED.items():
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            for index in INDEXES.get(table, ()):
-                batch_op.drop_index(batch_op.f(f"ix_{table}_{'_'.join(index)}"))
-            for column in reversed(columns):
-                batch_op.drop_column(column.name)
+        for index in INDEXES.get(table, ()):
+            op.drop_index(op.f(f"ix_{table}_{'_'.join(index)}"), table_name=table)
+        for column in reversed(columns):
+            op.drop_column(table, column.name)
 
 
 def _fill_in() -> None:
