@@ -116,7 +116,7 @@ DIALECTS = {
     "platform.md": Dialect(
         module=platform,
         title="Platform dialect",
-        clients="programs with an `X-API-Key`",
+        clients="programs that send an `X-API-Key`",
         not_served={},
     ),
 }

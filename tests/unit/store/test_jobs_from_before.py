@@ -16,6 +16,7 @@ def migrated(engine: sa.Engine, revision: str) -> None:
 
 def test_jobs_from_before_they_had_names_and_logs_get_them(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'old.db'}")
+    sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA foreign_keys=ON"))
     migrated(engine, "0007")
     at = 1_767_268_800_000_000
     with engine.begin() as connection:

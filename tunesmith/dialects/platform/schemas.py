@@ -22,9 +22,7 @@ Status = Literal["queued", "running", "completed", "failed", "stopped"]
 class Request(json_body.Request):
     """A JSON body. Keys that it does not know are passed over; the job's log names them."""
 
-    @classmethod
-    def _is_heeded(cls, name: str, value: Any) -> bool:
-        return name in cls.model_fields
+    model_config = ConfigDict(extra="ignore")
 
 
 DEFAULT_EPOCHS = 3
@@ -61,9 +59,13 @@ class CreateJob(Request):
     trainingDataset: str = Field(min_length=1, max_length=MAX_REFERENCE_LENGTH)
     description: str | None = Field(None, max_length=MAX_DESCRIPTION_LENGTH)
     validationFile: str | None = Field(None, min_length=1, max_length=MAX_REFERENCE_LENGTH)
-    hyperparameters: Hyperparameters | None = None
+    hyperparameters: Hyperparameters | None = Field(
+        None,
+        description="`epochs` (or `n_epochs`), `learningRate`, `batchSize` and `warmupSteps`; "
+        "others are refused.",
+    )
     suffix: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    method: Literal["lora"] | None = None
+    method: Literal["lora"] | None = Field(None, description="The one there is.")
 
 
 class AskEstimate(Request):

@@ -16,7 +16,8 @@ ADDED: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("search_text", sa.Text(), nullable=False, server_default=""),
         sa.Column("key_id", sa.Uuid(), nullable=True),
-        sa.Column("needs_deployment", sa.Boolean(), nullable=False, server_default=sa.false()),
+        # As text: for an expression SQLite would make the table anew, on which others hang.
+        sa.Column("needs_deployment", sa.Boolean(), nullable=False, server_default="0"),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=True),
         sa.Column("progress", sa.JSON(), nullable=True),
