@@ -46,6 +46,7 @@ class AdapterFile:
 class NewAdapter:
     name: str
     base_model: str
+    base_model_as_given: str | None = None
     description: str | None = None
     is_public: bool = False
 
@@ -67,6 +68,7 @@ class NewAdapter:
 class RegisteredAdapter:
     """`files` are those that were brought; with a `job_id` there are none, as it makes them.
 
+    `model_id` is the tuned model that answers, once there is one.
     `base_model` is the catalogue's name, `base_model_as_given` what it was called by, if it was.
     """
 
@@ -81,6 +83,7 @@ class RegisteredAdapter:
     modified_at: datetime
     files: tuple[AdapterFile, ...] = ()
     job_id: UUID | None = None
+    model_id: UUID | None = None
 
     @property
     def has_pair(self) -> bool:
@@ -88,6 +91,9 @@ class RegisteredAdapter:
 
     def with_file(self, file: AdapterFile) -> "RegisteredAdapter":
         return replace(self, files=(*self.files, file), modified_at=file.created_at)
+
+    def answered_by(self, model: TunedModel) -> "RegisteredAdapter":
+        return replace(self, model_id=model.id)
 
     def made_by(self, job: Job) -> "RegisteredAdapter":
         return replace(self, job_id=job.id, modified_at=job.created_at)
@@ -124,7 +130,7 @@ class AdapterState:
 
 
 def of_job(model: TunedModel) -> RegisteredAdapter:
-    """What a finished job has left, as if it had been registered."""
+    """What a job has left at its end, as if it had been registered."""
     return RegisteredAdapter(
         id=model.id,
         organization_id=model.organization_id,
@@ -137,6 +143,7 @@ def of_job(model: TunedModel) -> RegisteredAdapter:
         modified_at=model.created_at,
         files=_files_of(model),
         job_id=model.job_id,
+        model_id=model.id,
     )
 
 

@@ -144,10 +144,15 @@ def _check_layers(modules: Modules, base: BaseModel) -> None:
     shapes = _base_shapes(base)
     if not shapes:
         return  # they are not on this machine; a worker will see
-    is_transposed = _base_config(base).get("model_type") in _TRANSPOSED
+    config = _base_config(base)
+    is_transposed = config.get("model_type") in _TRANSPOSED
     for module, parts in modules.items():
-        found = () if module.rpartition(".")[2] in _NO_LAYERS else shapes.get(_place(module), ())
-        if not found:
+        found = [
+            shape
+            for name, shape in shapes.get(_place(module), ())
+            if _is_same(module, name, is_nested="text_config" in config)
+        ]
+        if not found or module.rpartition(".")[2] in _NO_LAYERS:
             raise InvalidAdapter(f"The base model {base.name!r} has no layer {module} to adapt.")
         wanted = (parts[peft_config.B_SUFFIX].shape[0], parts[peft_config.A_SUFFIX].shape[1])
         sizes = [shape[::-1] if is_transposed else shape for shape in found]
@@ -158,9 +163,19 @@ def _check_layers(modules: Modules, base: BaseModel) -> None:
             )
 
 
-def _base_shapes(base: BaseModel) -> dict[str, list[tuple[int, ...]]]:
-    """Of all weights, by the place of their module; several may share one (text and vision)."""
-    shapes: dict[str, list[tuple[int, ...]]] = {}
+def _is_same(module: str, stored: str, *, is_nested: bool) -> bool:
+    """Whether a module goes by this name in the files.
+
+    They may leave out what comes before the layers (`transformer.`), and a decoder inside of
+    something larger may have moved since they were written.
+    """
+    is_bare = stored == _place(stored)
+    return is_nested or module == stored or (is_bare and module.endswith(f".{stored}"))
+
+
+def _base_shapes(base: BaseModel) -> dict[str, list[tuple[str, tuple[int, ...]]]]:
+    """Of all weights, with their module's name, by its place."""
+    shapes: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for path in sorted(Path(base.folder).glob("*.safetensors")):
         try:
             tensors = tensor_headers.read(path)
@@ -168,13 +183,13 @@ def _base_shapes(base: BaseModel) -> dict[str, list[tuple[int, ...]]]:
             return {}
         for name, tensor in tensors.items():
             if name.endswith(".weight"):
-                place = _place(name.removesuffix(".weight"))
-                shapes.setdefault(place, []).append(tensor.shape)
+                module = name.removesuffix(".weight")
+                shapes.setdefault(_place(module), []).append((module, tensor.shape))
     return shapes
 
 
 def _place(module: str) -> str:
-    """From the numbered layer on: what comes before differs between files and loaded models."""
+    """From the numbered layer on."""
     found = _LAYER_NUMBER.search(module)
     return module if found is None else found[1]
 

@@ -52,7 +52,7 @@ def create(ctx: Context, new: NewAdapter) -> RegisteredAdapter:
         name=new.name,
         description=new.description,
         base_model=base.name,
-        base_model_as_given=new.base_model,
+        base_model_as_given=new.base_model_as_given,
         is_public=new.is_public,
         created_at=now,
         modified_at=now,
@@ -62,13 +62,13 @@ def create(ctx: Context, new: NewAdapter) -> RegisteredAdapter:
 
 
 def list_(ctx: Context) -> tuple[AdapterState, ...]:
-    """All that are registered, and what finished jobs have left; newest first."""
+    """All that are registered, and what other jobs have left; newest first."""
     ctx.require(Scope.JOBS_READ, Scope.JOBS_WRITE)
     registered = ctx.store.adapters.list_(ctx.owner)
-    their_jobs = {adapter.job_id for adapter in registered}
+    their_models = {adapter.model_id for adapter in registered}
     states = [_state(ctx, adapter) for adapter in registered]
     for model in ctx.store.models.list_tuned(ctx.owner):
-        if model.job_id is not None and model.step is None and model.job_id not in their_jobs:
+        if model.step is None and model.id not in their_models:
             states.append(AdapterState(adapter=of_job(model), model=model))
     return tuple(sorted(states, key=lambda state: state.adapter.created_at, reverse=True))
 
@@ -104,7 +104,7 @@ def delete(ctx: Context, reference: str) -> UUID:
 
 def usable_model(ctx: Context, reference: str) -> TunedModel:
     """What answers for an adapter, the caller's own or a public one; by id or by name."""
-    state = _find(ctx, reference) or _find_public(ctx, reference)
+    state = _find_usable(ctx, reference)
     if state is None:
         raise NotFound("adapter", reference)
     if state.model is None:
@@ -113,15 +113,20 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
             + ("it is still to be trained." if state.job else "it lacks files."),
             code="adapter_incomplete",
         )
+    if ctx.store.models.is_waiting(state.model.id):
+        raise InvalidRequest(
+            f"The adapter {reference!r} cannot answer yet: deploy the job that made it.",
+            code="adapter_incomplete",
+        )
     return state.model
 
 
 def find_answering(ctx: Context, reference: str) -> TunedModel | None:
     """What answers for an adapter, if anything does: the caller's own or a public one."""
-    if "\0" in reference:  # PostgreSQL cannot even look for it
+    state = _find_usable(ctx, reference)
+    if state is None or state.model is None or ctx.store.models.is_waiting(state.model.id):
         return None
-    state = _find(ctx, reference) or _find_public(ctx, reference)
-    return None if state is None else state.model
+    return state.model
 
 
 def file_of(ctx: Context, reference: str, name: str) -> tuple[AdapterFile, Path]:
@@ -150,9 +155,11 @@ def add_file(ctx: Context, reference: str, name: str, blob: Blob) -> tuple[UUID,
         raise InvalidAdapter(f"{adapter.name!r} is made from training data, and takes no files.")
     file = AdapterFile(name=name, blob=blob, created_at=ctx.now())
     changed = adapter.with_file(file)
-    ctx.store.adapters.replace(adapter, changed)
     if changed.has_pair:
-        ctx.store.models.add_tuned(_model(ctx, changed))
+        model = _model(ctx, changed)
+        ctx.store.models.add_tuned(model)
+        changed = changed.answered_by(model)
+    ctx.store.adapters.replace(adapter, changed)
     return adapter.id, file
 
 
@@ -254,25 +261,33 @@ def _get(ctx: Context, reference: str) -> AdapterState:
 
 def _find(ctx: Context, reference: str) -> AdapterState | None:
     """The caller's own: registered, or left by a job."""
-    store, owner = ctx.store, ctx.owner
+    if not reference.isprintable():  # as no name is
+        return None
     if is_id(reference):
-        adapter = store.adapters.find(UUID(reference), owner)
-        model = store.models.find_tuned_by_id(UUID(reference))
+        adapter = ctx.store.adapters.find(UUID(reference), ctx.owner)
+        model = ctx.store.models.find_tuned_by_id(UUID(reference))
     else:
-        adapter = store.adapters.find_by_name(reference, owner)
-        model = store.models.find_tuned(short_id_in(reference), owner)
+        adapter = ctx.store.adapters.find_by_name(reference, ctx.owner)
+        model = ctx.store.models.find_tuned(short_id_in(reference), ctx.owner)
+    if adapter is None and model is not None:
+        adapter = ctx.store.adapters.find_of_model(model.id, ctx.owner)
     if adapter is not None:
         return _state(ctx, adapter)
-    if model is None or model.organization_id != owner or model.job_id is None:
+    if model is None or model.organization_id != ctx.owner or model.step is not None:
         return None
     left = of_job(model)
-    if model.step is not None or (not is_id(reference) and left.name != reference):
+    is_meant = is_id(reference) or left.name == reference
+    return AdapterState(adapter=left, model=model) if is_meant else None
+
+
+def _find_usable(ctx: Context, reference: str) -> AdapterState | None:
+    if "\0" in reference:  # PostgreSQL cannot even look for it
         return None
-    return AdapterState(adapter=left, model=model)
+    return _find(ctx, reference) or _find_public(ctx, reference)
 
 
 def _find_public(ctx: Context, reference: str) -> AdapterState | None:
-    if not ctx.house.adapter_limits.allows_public:
+    if not ctx.house.adapter_limits.allows_public or not reference.isprintable():
         return None
     if is_id(reference):
         adapter = ctx.store.adapters.find_public(UUID(reference))
@@ -284,17 +299,18 @@ def _find_public(ctx: Context, reference: str) -> AdapterState | None:
 
 
 def _state(ctx: Context, adapter: RegisteredAdapter) -> AdapterState:
+    model = _answering(ctx, adapter)
     if adapter.job_id is None:
-        return AdapterState(adapter=adapter, model=_answering(ctx, adapter))
+        return AdapterState(adapter=adapter, model=model)
     return AdapterState(
         adapter=adapter,
-        model=_answering(ctx, adapter),
+        model=model,
         job=ctx.store.jobs.get(adapter.job_id, ctx.owner),
         metrics=ctx.store.events.newest_metrics(adapter.job_id),
     )
 
 
 def _answering(ctx: Context, adapter: RegisteredAdapter) -> TunedModel | None:
-    if adapter.job_id is not None:
-        return ctx.store.models.find_tuned_of_job(adapter.job_id)
-    return ctx.store.models.find_tuned_by_id(adapter.id) if adapter.has_pair else None
+    if adapter.model_id is None:
+        return None
+    return ctx.store.models.find_tuned_by_id(adapter.model_id)

@@ -169,6 +169,7 @@ def _finished(
     """Everything that a finished job has is there in the transaction that calls it finished."""
     _require_stored(blobs, report.artifacts)
     model = checkpoints.add_final(store, job, report, now)
+    store.adapters.settle(job.id, model.id, now)
     results = _add_results(store, blobs, job, now)
     store.jobs.replace(
         job,

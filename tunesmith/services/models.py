@@ -67,9 +67,6 @@ def list_tuned(ctx: Context) -> tuple[TunedModel, ...]:
 def delete_tuned(ctx: Context, model: TunedModel) -> None:
     ctx.require(Scope.JOBS_WRITE)
     ctx.store.models.delete_tuned(model.id)
-    ctx.store.adapters.delete(model.id)
-    if model.job_id is not None and model.step is None:
-        ctx.store.adapters.delete_of_job(model.job_id)
 
 
 def file_of(ctx: Context, model: TunedModel, name: str) -> tuple[Artifact, Path]:

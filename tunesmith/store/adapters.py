@@ -1,5 +1,6 @@
 """Registered adapters."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +10,9 @@ from pydantic import TypeAdapter
 from tunesmith.domain.adapters import AdapterFile, RegisteredAdapter
 from tunesmith.domain.errors import Conflict
 from tunesmith.store.rows import Row, plain
-from tunesmith.store.tables import registered_adapters, tuned_models
+from tunesmith.store.tables import registered_adapters
 
+_ANSWERS = registered_adapters.c.model_id.is_not(None)
 _FILES = TypeAdapter(tuple[AdapterFile, ...])
 _ORDERS = {
     "id": registered_adapters.c.id,
@@ -42,12 +44,16 @@ class Adapters:
         where = registered_adapters.c.id == adapter_id
         self._connection.execute(sa.delete(registered_adapters).where(where))
 
-    def delete_of_job(self, job_id: UUID) -> None:
-        where = registered_adapters.c.job_id == job_id
-        self._connection.execute(sa.delete(registered_adapters).where(where))
+    def settle(self, job_id: UUID, model_id: UUID, now: datetime) -> None:
+        """The job has made what the adapter, if there is one, was to be."""
+        made = sa.update(registered_adapters).where(registered_adapters.c.job_id == job_id)
+        self._connection.execute(made.values(model_id=model_id, modified_at=now))
 
     def find(self, adapter_id: UUID, owner: UUID) -> RegisteredAdapter | None:
         return self._find(registered_adapters.c.id == adapter_id, owner)
+
+    def find_of_model(self, model_id: UUID, owner: UUID) -> RegisteredAdapter | None:
+        return self._find(registered_adapters.c.model_id == model_id, owner)
 
     def find_by_name(self, name: str, owner: UUID) -> RegisteredAdapter | None:
         return self._find(registered_adapters.c.name == name, owner)
@@ -71,7 +77,7 @@ class Adapters:
         """Those of every owner that answer, in ascending order."""
         query = (
             sa.select(registered_adapters)
-            .where(registered_adapters.c.is_public, _answers())
+            .where(registered_adapters.c.is_public, _ANSWERS)
             .order_by(_ORDERS[order_by], registered_adapters.c.seq)
             .limit(limit)
             .offset(offset)
@@ -95,20 +101,12 @@ class Adapters:
     def _find_public(self, where: sa.ColumnElement[bool]) -> RegisteredAdapter | None:
         query = (
             sa.select(registered_adapters)
-            .where(where, registered_adapters.c.is_public, _answers())
+            .where(where, registered_adapters.c.is_public, _ANSWERS)
             .order_by(registered_adapters.c.seq)
             .limit(1)
         )
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else _adapter(row)
-
-
-def _answers() -> sa.ColumnElement[bool]:
-    """Whether there is a tuned model: of the same id, or of the same job."""
-    of_job = sa.and_(
-        tuned_models.c.job_id == registered_adapters.c.job_id, tuned_models.c.step.is_(None)
-    )
-    return sa.exists().where(sa.or_(tuned_models.c.id == registered_adapters.c.id, of_job))
 
 
 def _columns(adapter: RegisteredAdapter) -> dict[str, Any]:
@@ -122,6 +120,7 @@ def _columns(adapter: RegisteredAdapter) -> dict[str, Any]:
         "is_public": adapter.is_public,
         "files": plain(_FILES, adapter.files),
         "job_id": adapter.job_id,
+        "model_id": adapter.model_id,
         "created_at": adapter.created_at,
         "modified_at": adapter.modified_at,
     }
@@ -138,6 +137,7 @@ def _adapter(row: Row) -> RegisteredAdapter:
         is_public=row["is_public"],
         files=_FILES.validate_python(row["files"]),
         job_id=row["job_id"],
+        model_id=row["model_id"],
         created_at=row["created_at"],
         modified_at=row["modified_at"],
     )

@@ -43,6 +43,11 @@ class BlobWriter:
         """Of what was written so far."""
         return self._digest.hexdigest()
 
+    def peek(self) -> Path:
+        """Where what was written so far can be read, before it is decided to keep it."""
+        self._file.flush()
+        return self._path
+
     def commit(self) -> Blob:
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -249,7 +249,6 @@ tuned_models = sa.Table(
     sa.Index(None, "organization_id", "seq"),
 )
 
-# With both files, or a job that has succeeded, a tuned model of the same id, or job, answers.
 registered_adapters = sa.Table(
     "registered_adapters",
     metadata,
@@ -259,10 +258,11 @@ registered_adapters = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("description", sa.Text),
     sa.Column("base_model", sa.Text, nullable=False),
-    sa.Column("base_model_as_given", sa.Text, nullable=False),
+    sa.Column("base_model_as_given", sa.Text),
     sa.Column("is_public", sa.Boolean, nullable=False),
     sa.Column("files", sa.JSON, nullable=False),
-    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id")),
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id", ondelete="SET NULL"), index=True),
+    sa.Column("model_id", sa.Uuid, index=True),  # goes with the tuned model of that id
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("modified_at", UtcTime, nullable=False),
     sa.UniqueConstraint("organization_id", "name"),

@@ -1,5 +1,6 @@
 """Who the caller is, by each kind of credential; and the envelope."""
 
+import cloudflare
 import httpx
 import pytest
 
@@ -48,6 +49,21 @@ def test_a_user_without_an_email_is_nobody_to_see(http: httpx.Client) -> None:
 def test_email_and_key_are_a_credential(server: Server, ada: Caller) -> None:
     headers = {"X-Auth-Email": "Ada@Example.org", "X-Auth-Key": ada.secret}
     assert ask(server, "/user", headers).json()["result"]["email"] == EMAIL
+
+
+def test_the_sdk_brings_email_and_key(server: Server, ada: Caller) -> None:
+    url = f"{server.url}/client/v4"
+    with cloudflare.Cloudflare(api_email=EMAIL, api_key=ada.secret, base_url=url) as client:
+        assert client.user.tokens.verify() is not None
+        user = client.user.get()
+    assert user is not None
+    assert user.id is not None
+    with (
+        cloudflare.Cloudflare(api_email=EMAIL, api_key="no", base_url=url, max_retries=0) as client,
+        pytest.raises(cloudflare.AuthenticationError) as caught,
+    ):
+        list(client.accounts.list())
+    assert [error.code for error in caught.value.errors] == [10000]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The files of finetunes: in any order, whole or not at all, and judged before they are kept."""
 
+import hashlib
 import json
 import socket
 from pathlib import Path
@@ -318,6 +319,12 @@ def test_a_base_model_that_lies_elsewhere_is_not_looked_at(account: Account) -> 
     result(account.upload("mine", WEIGHTS, weights(layers={"somewhere.else": (3, 5)})))
 
 
+def test_a_file_may_be_larger_than_any_other_body(account: Account) -> None:
+    account.created()
+    layer = {"somewhere": (8, 3_000_000)}  # 48 MB
+    result(account.upload("mine", WEIGHTS, weights(layers=layer)))
+
+
 def test_large_files_are_refused_before_they_come(server: Server, account: Account) -> None:
     account.created()
     with limits(server, max_file_bytes=1000):
@@ -344,6 +351,9 @@ def test_nothing_is_left_of_what_was_refused(server: Server, account: Account) -
     with limits(server, max_file_bytes=1000):
         refused(account.upload("mine", WEIGHTS, bytes(1001)), 413, 3006)
     refused(post_form(account, form(("file", CONFIG, config()))[:-20]), 400, 3003)
+    wrong = weights(rank=33, fill=b"\7")
+    refused(account.upload("mine", WEIGHTS, wrong), 400, 5004)
+    assert not server.blobs.has(hashlib.sha256(wrong).hexdigest())
     assert list(server.incoming.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """The catalogue, as wrangler and the SDKs walk through it."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import cloudflare
@@ -36,7 +37,25 @@ def test_a_model_has_all_that_clients_look_for(account: Account) -> None:
     properties = {item["property_id"]: item["value"] for item in model["properties"]}
     assert properties["lora"] == "true"
     assert properties["context_window"].isdigit()
+    assert properties["function_calling"] == "true"
     assert search(account, search=MODEL) == [model]
+
+
+def test_what_is_known_of_a_model_is_told(server: Server, account: Account) -> None:
+    (plain,) = search(account, author="acme")
+    assert [item["property_id"] for item in plain["properties"]] == ["context_window", "lora"]
+    with server.database.write() as store:
+        known = store.models.find_base(BASE)
+        assert known is not None
+        store.models.put_base(replace(known, description="Small.", calls_functions=True))
+    try:
+        (model,) = search(account, search="small")
+    finally:
+        with server.database.write() as store:
+            store.models.put_base(known)
+    assert (model["name"], model["description"]) == (BASE, "Small.")
+    assert {"property_id": "function_calling", "value": "true"} in model["properties"]
+    assert model["id"] == str(known.id)
 
 
 def test_the_operators_folders_are_told_to_nobody(account: Account) -> None:

@@ -152,6 +152,13 @@ def test_bodies_that_say_nothing_good_are_refused(account: Account, body: bytes,
     refused(answer, 400, 3003)
 
 
+@pytest.mark.parametrize("name", ["@cf/tunesmith/tiny-lora", "@cf/tunesmith/tiny", "tiny-llama"])
+def test_a_base_model_is_known_by_each_of_its_names(account: Account, name: str) -> None:
+    created = result(account.http.post("/finetunes", json={"model": name, "name": "n"}))
+    assert created["model"] == name
+    assert account.one("n")["model"] == name
+
+
 def test_an_unknown_base_model_is_told_apart(account: Account) -> None:
     refused(account.create(model="@cf/nobody/nothing"), 400, 5007)
 
@@ -167,6 +174,7 @@ def test_a_finetune_is_had_by_id_and_by_any_name(account: Account) -> None:
     created = account.created("my name/x")
     for reference in (created["id"], "my%20name%2Fx", "my name/x"):
         assert account.one(reference)["id"] == created["id"]
+    assert account.created("/a//b/", public=None)["id"] == account.one("%2Fa%2F%2Fb%2F")["id"]
 
 
 def test_a_deleted_finetune_is_gone_with_its_model(account: Account, server: Server) -> None:
@@ -180,7 +188,7 @@ def test_a_deleted_finetune_is_gone_with_its_model(account: Account, server: Ser
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_what_is_not_there_is_not_found(account: Account, method: str) -> None:
-    for reference in (UNKNOWN, "nothing", "a-abcd1234"):
+    for reference in (UNKNOWN, "nothing", "a-abcd1234", "a%00", "%ed%a0%80", "%ff"):
         refused(account.http.request(method, f"/finetunes/{reference}"), 404, 7003, 7000)
 
 
@@ -206,7 +214,7 @@ def test_another_accounts_id_is_forbidden(account: Account, stranger: Account) -
     assert stranger.list_() == []
 
 
-@pytest.mark.parametrize("wrong", ["me", "0" * 31, "A" * 32, "0" * 33, "%2e%2e"])
+@pytest.mark.parametrize("wrong", ["me", "0" * 31, "A" * 32, "0" * 33, "%2e%2e", "a%0ab"])
 def test_what_is_no_account_id_leads_nowhere(account: Account, wrong: str) -> None:
     url = str(account.http.base_url).replace(account.id, wrong)
     refused(account.http.get(f"{url}finetunes"), 404, 7003, 7000)

@@ -133,6 +133,16 @@ def test_what_is_no_body_is_refused(account: Account, body: bytes) -> None:
     refused(answer, 400, 3003)
 
 
+@pytest.mark.parametrize("field", ["model", "lora", "messages", "metadata"])
+@pytest.mark.parametrize("value", ['"\\u0000"', '"\\ud800"', "[" * 600 + "]" * 600, "1e999"])
+def test_what_no_database_can_look_for_is_refused(account: Account, field: str, value: str) -> None:
+    fields = {"model": f'"{MODEL}"', "lora": '"mine"', "messages": "[]", field: value}
+    body = ", ".join(f'"{name}": {text}' for name, text in fields.items())
+    answer = account.http.post("/v1/chat/completions", content="{" + body + "}")
+    assert answer.status_code in (400, 404), answer.text
+    assert answer.json()["success"] is False
+
+
 def test_failures_of_workers_are_told(account: Account, sampler: ScriptedSampler) -> None:
     sampler.script = lambda request: [Unavailable("No worker.")]
     answer = chat(account, stream=True)

@@ -265,6 +265,31 @@ def test_a_failure_before_the_first_piece_is_an_ordinary_error(
     assert error["message"] == "Too long."
 
 
+@pytest.mark.parametrize(
+    ("code", "fields", "status", "number", "param"),
+    [
+        ("prompt_too_long", {}, 413, 3006, "prompt"),
+        ("bad_conversation", {"prompt": None, "messages": HI}, 400, 3003, "messages"),
+        ("bad_schema", {"response_format": {"type": "json_object"}}, 400, 3003, "response_format"),
+        ("bad_schema", {"tools": [WEATHER], "tool_choice": "required"}, 400, 3003, "tools"),
+        ("adapter_not_loaded", {}, 429, 3040, None),
+        ("out_of_memory", {}, 500, 7500, None),
+    ],
+)
+def test_a_failed_answer_blames_the_field(
+    account: Account,
+    sampler: ScriptedSampler,
+    code: str,
+    fields: dict[str, Any],
+    status: int,
+    number: int,
+    param: str | None,
+) -> None:
+    sampler.script = lambda request: [failed(request, code, "No.")]
+    (error,) = refused(run(account, **{"prompt": "Hi.", **fields}), status, number)
+    assert error.get("source") == (None if param is None else {"pointer": f"/{param}"})
+
+
 def test_a_failure_amid_a_stream_ends_it_with_the_envelope(
     account: Account, sampler: ScriptedSampler
 ) -> None:
@@ -400,6 +425,20 @@ def test_the_sdk_runs_prompts_and_messages(
     assert (asked(sampler).prompt, asked(sampler).max_tokens) == ("hi", 8)
     client.ai.run(MODEL, account_id=account.id, messages=HI, extra_body={"lora": "n"})
     assert asked(sampler).adapter is not None
+
+
+def test_the_sdk_finds_no_fault_with_the_answers(server: Server, account: Account) -> None:
+    with cloudflare.Cloudflare(
+        api_token=account.caller.secret,
+        base_url=f"{server.url}/client/v4",
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        client.ai.run(MODEL, account_id=account.id, prompt="hi")
+        assert list(client.ai.models.list(account_id=account.id))
+        client.ai.models.schema.get(account_id=account.id, model=MODEL)
+        client.ai.tasks.list(account_id=account.id)
+        client.ai.authors.list(account_id=account.id)
 
 
 def test_the_sdk_streams(client: cloudflare.Cloudflare, account: Account) -> None:

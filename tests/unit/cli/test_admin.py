@@ -52,6 +52,17 @@ def test_a_key_is_printed_alone_and_works(run: Run, data_dir: Path) -> None:
         assert models_seen_by(secret, url).status_code == 200
 
 
+def test_a_key_may_have_its_owners_email(run: Run, data_dir: Path) -> None:
+    secret = run("keys", "create", "--email", "ada@example.org").stdout.strip()
+    refused = run("keys", "create", "--email", "nonsense")
+    assert refused.exit_code == 1
+    assert "email" in refused.output
+    with serving(data_dir) as url:
+        headers = {"x-auth-email": "ada@example.org", "x-auth-key": secret}
+        user = httpx.get(f"{url}/client/v4/user", headers=headers, trust_env=False)
+    assert user.json()["result"]["email"] == "ada@example.org"
+
+
 def test_while_a_server_owns_the_folder_it_is_asked(run: Run, data_dir: Path) -> None:
     with serving(data_dir) as url:
         made = run("keys", "create")

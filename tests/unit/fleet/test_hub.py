@@ -226,3 +226,24 @@ def test_an_embedding_whose_worker_goes_is_unavailable() -> None:
             await asking
 
     run(scene())
+
+
+def test_workers_are_busy_when_all_of_them_write_as_many_answers_as_they_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_module, "ANSWERS_AT_ONCE", 1)
+
+    async def scene() -> None:
+        hub = Hub()
+        assert hub.is_busy  # nobody is there to answer
+        box = hub.connect("box")
+        assert not hub.is_busy
+        asking = asyncio.create_task(collect(hub.sample(sample_request())))
+        await taken(box)
+        assert hub.is_busy
+        hub.connect("other")
+        assert not hub.is_busy
+        box.deliver(done())
+        await asking
+
+    run(scene())

@@ -12,14 +12,17 @@ import pytest
 
 from tests.factories import base_model, context, job
 from tunesmith.domain.accounts import Organization, Scope
+from tunesmith.domain.adapters import NewAdapter
 from tunesmith.domain.errors import NotFound, PermissionDenied
 from tunesmith.domain.files import Blob, File, FilePurpose
+from tunesmith.domain.hyperparameters import Hyperparameters
 from tunesmith.domain.jobs import Action, JobFilter, JobSearch, NewJob
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
 from tunesmith.domain.uploads import Completion, NewUpload, Upload
 from tunesmith.services import (
     accounts,
+    adapters,
     datasets,
     deployments,
     files,
@@ -35,6 +38,7 @@ from tunesmith.services.inference import Sampling
 from tunesmith.services.uploads import Assembly
 from tunesmith.store.database import Store
 
+JOBS = frozenset({Scope.JOBS_READ, Scope.JOBS_WRITE})
 Call = Callable[[Context], Any]
 PAGE = PageRequest(limit=5)
 SOME_ID = uuid4()
@@ -42,6 +46,7 @@ EMPTY = Blob(
     sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", size_bytes=0
 )
 
+NEW_ADAPTER = NewAdapter(name="a", base_model="base")
 NEW_UPLOAD = NewUpload(filename="a", purpose=FilePurpose.BATCH, size_bytes=0)
 NO_PARTS = Completion(part_ids=())
 
@@ -77,13 +82,33 @@ def tuned_model(ctx: Context) -> TunedModel:
     )
 
 
-NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
+# One of the scopes is enough.
+NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
     accounts.create_key: (
         Scope.ADMIN,
         lambda ctx: accounts.create_key(ctx, name="a", scopes=frozenset()),
     ),
     accounts.list_keys: (Scope.ADMIN, accounts.list_keys),
     accounts.delete_key: (Scope.ADMIN, lambda ctx: accounts.delete_key(ctx, SOME_ID)),
+    adapters.create: (Scope.JOBS_WRITE, lambda ctx: adapters.create(ctx, NEW_ADAPTER)),
+    adapters.list_: (JOBS, adapters.list_),
+    adapters.list_public: (
+        JOBS,
+        lambda ctx: adapters.list_public(ctx, limit=None, offset=0, order_by="name"),
+    ),
+    adapters.get: (JOBS, lambda ctx: adapters.get(ctx, "a")),
+    adapters.delete: (Scope.JOBS_WRITE, lambda ctx: adapters.delete(ctx, "a")),
+    adapters.file_of: (JOBS, lambda ctx: adapters.file_of(ctx, "a", "b")),
+    adapters.add_file: (
+        Scope.JOBS_WRITE,
+        lambda ctx: adapters.add_file(ctx, "a", "adapter_config.json", EMPTY),
+    ),
+    adapters.train: (
+        Scope.JOBS_WRITE,
+        lambda ctx: adapters.train(
+            ctx, "a", filename="a.jsonl", blob=EMPTY, hyperparameters=Hyperparameters()
+        ),
+    ),
     files.add: (
         Scope.FILES_WRITE,
         lambda ctx: files.add(ctx, filename="a", purpose=FilePurpose.BATCH, blob=EMPTY),
@@ -171,6 +196,8 @@ NEEDED: dict[Callable[..., Any], tuple[Scope, Call]] = {
 }
 # The names of models: every caller of a dialect needs them, to ask or to tune.
 OPEN_TO_EVERY_KEY = {
+    adapters.find_answering,
+    adapters.usable_model,
     models.find_base,
     models.list_bases,
     models.find_tuned,
@@ -202,6 +229,7 @@ def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
 def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
     services = (
         accounts,
+        adapters,
         datasets,
         deployments,
         files,
@@ -221,12 +249,14 @@ def test_a_key_without_the_scope_is_refused_and_one_with_it_is_not(
     store: Store, house: House, owner: Organization, function: Callable[..., Any]
 ) -> None:
     house.blobs.put(b"")
-    scope, call = NEEDED[function]
-    all_but_it = frozenset(Scope) - {scope, Scope.ADMIN, Scope.ALL_JOBS, Scope.EVERYTHING}
-    with pytest.raises(PermissionDenied, match=scope.value):
+    needed, call = NEEDED[function]
+    scopes = frozenset({needed}) if isinstance(needed, Scope) else needed
+    all_but_it = frozenset(Scope) - scopes - {Scope.ADMIN, Scope.ALL_JOBS, Scope.EVERYTHING}
+    with pytest.raises(PermissionDenied, match=min(scopes).value):
         call(context(store, house, owner, all_but_it))
-    with suppress(NotFound):  # it is let in, and looks
-        call(context(store, house, owner, frozenset({scope})))
+    for scope in scopes:
+        with suppress(NotFound):  # it is let in, and looks
+            call(context(store, house, owner, frozenset({scope})))
 
 
 @pytest.fixture
@@ -236,6 +266,7 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
     store.accounts.add_organization(other)
     theirs = context(store, house, other)
     its = job(other)
+    adapter = adapters.create(theirs, NewAdapter(name="theirs", base_model="base"))
     store.jobs.add(its)
     file = File(
         id=uuid4(),
@@ -248,7 +279,13 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
     store.files.add(file)
     made = accounts.create_key(theirs, name="a", scopes=frozenset({Scope.ADMIN}))
     theirs_too = uploads.create(theirs, NEW_UPLOAD)
-    return {"job": its.id, "file": file.id, "key": made.key.id, "upload": theirs_too.id}
+    return {
+        "job": its.id,
+        "file": file.id,
+        "key": made.key.id,
+        "upload": theirs_too.id,
+        "adapter": str(adapter.id),
+    }
 
 
 @pytest.mark.parametrize(
@@ -276,6 +313,17 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
             lambda ctx, id: jobs.create(ctx, NewJob(base_model="base", training_file_id=id)),
         ),
         ("key", accounts.delete_key),
+        ("adapter", adapters.get),
+        ("adapter", adapters.delete),
+        ("adapter", adapters.usable_model),
+        ("adapter", lambda ctx, id: adapters.file_of(ctx, id, "adapter_config.json")),
+        ("adapter", lambda ctx, id: adapters.add_file(ctx, id, "adapter_config.json", EMPTY)),
+        (
+            "adapter",
+            lambda ctx, id: adapters.train(
+                ctx, id, filename="a", blob=EMPTY, hyperparameters=Hyperparameters()
+            ),
+        ),
         ("upload", uploads.get_pending),
         ("upload", uploads.cancel),
         ("upload", lambda ctx, id: uploads.add_part(ctx, id, EMPTY)),
@@ -308,3 +356,4 @@ def test_lists_show_what_is_the_callers_own(
     assert files.list_(ctx, PAGE, None).items == ()
     assert accounts.list_keys(ctx) == ()
     assert models.list_tuned(ctx) == ()
+    assert adapters.list_(ctx) == ()

@@ -1,5 +1,7 @@
 """The files of a finetune: upload; list and download, which the original has not."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +17,7 @@ from tunesmith.domain.files import Blob, FilePurpose
 from tunesmith.http import foundation_of
 from tunesmith.services import adapter_files, adapters, files
 from tunesmith.services.context import Context, House
+from tunesmith.store.blobs import BlobWriter
 
 router = APIRouter(
     prefix="/accounts/{account_id}/ai/finetunes/{finetune:path}/finetune-assets",
@@ -35,6 +38,11 @@ ASSET_BODY = multipart_form.openapi_body(
 )
 
 
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+}
+
+
 @router.post("", openapi_extra=ASSET_BODY)
 async def create_asset(finetune: str, request: Request) -> schemas.CreatedAsset:
     """One file of the two of an adapter, which answers with the second; or data to train on."""
@@ -45,8 +53,7 @@ async def create_asset(finetune: str, request: Request) -> schemas.CreatedAsset:
             request, writer, file="file", fields=("file_name", "hyperparameters")
         )
         name = translate.asset_name(form.fields, form.filename)
-        blob = await run_in_threadpool(writer.commit)
-    await run_in_threadpool(_check, house, name, blob)
+        blob = await run_in_threadpool(_checked, house, name, writer)
     async with as_caller(request, writes=True) as ctx:
         result = await run_in_threadpool(_record, ctx, finetune, name, blob, form.fields)
     return schemas.CreatedAsset(result=result)
@@ -59,7 +66,7 @@ def list_assets(finetune: str, ctx: InReadContext) -> schemas.Assets:
     return schemas.Assets(result=result)
 
 
-@router.get("/{file_name}", response_class=FileResponse)
+@router.get("/{file_name}", response_class=FileResponse, responses=FILE)
 def get_asset(finetune: str, file_name: str, ctx: InReadContext) -> FileResponse:
     file, path = adapters.file_of(ctx, finetune, file_name)
     return FileResponse(path, media_type="application/octet-stream", filename=file.name)
@@ -80,11 +87,13 @@ async def _before_the_body(request: Request, finetune: str, max_bytes: int) -> N
         raise
 
 
-def _check(house: House, name: str, blob: Blob) -> None:
-    if translate.is_training_data(name):
-        files.check(house.blobs, FilePurpose.TRAINING, blob)
-    else:
-        adapter_files.check(house.blobs.path(blob.sha256), name, house.adapter_limits)
+def _checked(house: House, name: str, writer: BlobWriter) -> Blob:
+    if not translate.is_training_data(name):
+        adapter_files.check(writer.peek(), name, house.adapter_limits)
+        return writer.commit()
+    blob = writer.commit()
+    files.check(house.blobs, FilePurpose.TRAINING, blob)
+    return blob
 
 
 def _record(

@@ -43,9 +43,13 @@ RUN_ERRORS = ERRORS | openapi_document.errors(Failure, {405: "The model cannot t
 
 def openai_body(*required: str) -> dict[str, Any]:
     """For a route whose body is that of another API, and has `lora` beside it."""
-    properties = {"lora": {"type": "string", "description": "The id or the name of a finetune."}}
-    fields = {name: {} for name in required} | {"model": {"type": "string"}} | properties
-    schema = {"type": "object", "required": ["model", *required], "properties": fields}
+    properties: dict[str, Any] = {
+        "model": {"type": "string"},
+        "lora": {"type": "string", "description": "The id or the name of a finetune."},
+        "stream": {"type": "boolean"},
+        **{name: {} for name in required},
+    }
+    schema = {"type": "object", "required": ["model", *required], "properties": properties}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 

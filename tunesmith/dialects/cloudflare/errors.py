@@ -38,7 +38,6 @@ _BY_SLUG: dict[str, tuple[int | None, int]] = {
     "adapter_incomplete": (None, 3039),
     models.UNKNOWN_FINETUNE: (None, 3037),
     models.INVALID_NAME: (404, 3042),
-    "lora_not_supported": (405, 5005),
     "prompt_too_long": (413, 3006),
     auth.MALFORMED_AUTHORIZATION: (None, INVALID_HEADERS),
     auth.MALFORMED_AUTH_KEY: (None, INVALID_HEADERS),
@@ -54,7 +53,8 @@ _BY_KIND: dict[type[errors.TunesmithError], tuple[int | None, int]] = {
     errors.Unauthenticated: (None, NOT_AUTHENTICATED),
     errors.PermissionDenied: (None, NOT_AUTHENTICATED),
     errors.NotFound: (None, NOT_ROUTED),
-    errors.Conflict: (400, INCOMPLETE),  # clients try a 409 again
+    errors.Conflict: (None, INCOMPLETE),  # clients try a 409 again, which may go well
+    errors.WrongState: (400, INCOMPLETE),
     errors.TooLarge: (None, 3006),
     errors.QuotaExceeded: (None, 3036),
     errors.RateLimited: (None, 3036),

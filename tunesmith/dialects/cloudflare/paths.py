@@ -20,5 +20,6 @@ class LenientPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             raw = _SLASHES.sub(b"/", scope["raw_path"]).rstrip(b"/")
-            scope = {**scope, "raw_path": raw, "path": unquote(raw.decode("latin-1"))}
+            # In place: the middleware outside of this dialect reads the scope as well.
+            scope["raw_path"], scope["path"] = raw, unquote(raw.decode("latin-1"))
         await self._app(scope, receive, send)

@@ -27,28 +27,30 @@ async def run_model(
         wanted = await run_in_threadpool(_prepare, ctx, model, body)
         owner = ctx.owner
     limiter: Limiter = request.app.state.limiter
-    limiter.admit(owner)
     sampler = MeteredSampler(foundation_of(request).house.sampler, limiter, owner)
     if body.rejects_if_busy and sampler.is_busy:
         raise Unavailable("Out of capacity: every worker is busy, and `rejectIfBusy` is set.")
-    parts = streams.merged(sampler, wanted, _blame(body))
+    limiter.admit(owner)
+    parts = streams.merged(sampler, [wanted], _blame(body, wanted))
     if body.stream:
         return await streams.respond(request, parts, translate_run.TextFrames())
     (answer,) = await streams.unless_left(request, streams.collected(parts, 1))
     return schemas.Run(result=translate_run.text_answer(body, answer))
 
 
-def _prepare(ctx: Context, name: str, body: schemas.RunText) -> list[SampleRequest]:
+def _prepare(ctx: Context, name: str, body: schemas.RunText) -> SampleRequest:
     base = models.base(ctx, name)
     model = base if body.lora is None else models.finetuned(ctx, base, body.lora)
     sampling = translate_run.sampling(body)
     if body.raw:
         prompt = translate_run.raw_prompt(body)
-        return inference.text_requests(ctx, model, [prompt], sampling, 1)
+        return inference.text_requests(ctx, model, [prompt], sampling, 1)[0]
     conversation, tools = translate_run.messages(body), translate_run.tools(body)
-    return inference.chat_requests(ctx, model, conversation, sampling, 1, tools)
+    return inference.chat_requests(ctx, model, conversation, sampling, 1, tools)[0]
 
 
-def _blame(body: schemas.RunText) -> streams.Blame:
-    prompt = "prompt" if body.messages is None else "messages"
-    return streams.Blame(prompt=prompt, schema="response_format")
+def _blame(body: schemas.RunText, wanted: SampleRequest) -> streams.Blame:
+    return streams.Blame(
+        prompt="prompt" if body.messages is None else "messages",
+        schema="tools" if wanted.required_tools else "response_format",
+    )

@@ -19,7 +19,7 @@ class CreateFinetune(Request):
     model: str
     name: str
     description: str | None = None
-    public: bool = False
+    public: bool | None = None
 
 
 class Hyperparameters(Request):

@@ -39,18 +39,23 @@ class Wanted:
 
 def model(base: BaseModel) -> schemas.Model:
     return schemas.Model(
-        id=str(uuid5(_IDS, base.name)),
+        id=str(base.id),
         source=SOURCE,
         name=models.public_name(base),
-        description=f"{base.num_parameters:,} parameters.",
+        description=base.description or f"{base.title}, {base.size} parameters.",
         task=schemas.TEXT_GENERATION,
         created_at=base.created_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
         tags=[],
-        properties=[
-            schemas.Property(property_id="context_window", value=str(base.context_tokens)),
-            schemas.Property(property_id="lora", value="true"),
-        ],
+        properties=_properties(base),
     )
+
+
+def _properties(base: BaseModel) -> list[schemas.Property]:
+    """Whatever can be run here takes LoRA adapters; only what holds is said."""
+    values = {"context_window": str(base.context_tokens), "lora": "true"}
+    if base.calls_functions:
+        values["function_calling"] = "true"
+    return [schemas.Property(property_id=name, value=value) for name, value in values.items()]
 
 
 def author(name: str) -> str:
@@ -75,4 +80,5 @@ def io_schemas() -> schemas.InputAndOutput:
 
 
 def _schema(kind: type[PydanticModel]) -> dict[str, Any]:
-    return kind.model_json_schema(by_alias=True)
+    """What is not named may be there: clients send more, and may be answered more one day."""
+    return {**kind.model_json_schema(), "additionalProperties": True}

@@ -46,6 +46,21 @@ ERRORS = openapi_document.errors(Failure, _STATUSES)
 CHAT_ERRORS = openapi_document.errors(ChatFailure, _STATUSES)
 
 
+_CHAT_BODY = {
+    "type": "object",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": {"type": "string"},
+        "messages": {"type": "array"},
+        "stream": {"type": "boolean"},
+    },
+}
+CHAT: dict[str, Any] = {  # the rest is another API's
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _CHAT_BODY}}},
+    "responses": {"200": {"content": {"application/json": {"schema": {"type": "object"}}}}},
+}
+
+
 def query(**schemas: dict[str, Any]) -> dict[str, Any]:
     """For a route that reads its query by hand."""
     return {

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.platform import references, schemas, translate
+from tunesmith.dialects.platform import documentation, references, schemas, translate
 from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import WrongState
@@ -19,9 +19,8 @@ router = APIRouter(prefix="/fine-tuning/jobs", tags=["jobs"])
 MAX_WARNINGS = 20  # about fields that nobody knows
 
 
-@router.get("")
+@router.get("", openapi_extra=documentation.query(**translate.PAGE, **translate.SEARCH))
 def list_jobs(request: Request, ctx: ToRead) -> schemas.JobList:
-    """`status`, `baseModel`, `search`, `sort`, `limit` and `offset` are heeded."""
     wanted = translate.job_search(request.query_params)
     if wanted.base_model is not None:
         wanted = replace(wanted, base_model=_name_of(ctx, wanted.base_model))
@@ -32,6 +31,7 @@ def list_jobs(request: Request, ctx: ToRead) -> schemas.JobList:
 
 @router.post("", status_code=201, openapi_extra=schemas.openapi_body(schemas.CreateJob))
 async def create_job(request: Request) -> schemas.CreatedJob:
+    """Fields that are not listed are passed over, and named in the job's log."""
     async with as_caller(request, Scope.JOBS_WRITE, writes=False):
         pass  # who may not do this learns nothing of what the body lacks
     body, unknown = await schemas.read(request, schemas.CreateJob)

@@ -54,6 +54,7 @@ _FIELDS = {
     "model": "baseModel",
     "training_file": "trainingDataset",
     "validation_file": "validationFile",
+    "num_examples": "datasetSize",
 }
 _INTEGER = re.compile(r"-?[0-9]{1,12}")
 _SPACE_FOR_PLUS = re.compile(r"(T.*) (\d{2}:?\d{2})$")
@@ -125,6 +126,28 @@ def integer(query: Mapping[str, str], param: str, default: int, low: int, high: 
     return number
 
 
+PAGE: dict[str, dict[str, Any]] = {
+    "limit": {
+        "type": "integer",
+        "minimum": 1,
+        "default": DEFAULT_LIMIT,
+        "description": f"More than {MAX_LIMIT} is {MAX_LIMIT}.",
+    },
+    "offset": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
+}
+SEARCH: dict[str, dict[str, Any]] = {
+    "status": {"type": "string", "enum": list(_GROUPS)},
+    "baseModel": {"type": "string"},
+    "search": {"type": "string", "description": "A part of the name or the description."},
+    "sort": {
+        "type": "string",
+        "description": f"One of {', '.join(_ORDERS)}, with `:asc` or `:desc`, or a `-` before it.",
+    },
+    "sortBy": {"type": "string", "enum": list(_ORDERS), "default": "createdAt"},
+    "sortOrder": {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
+}
+
+
 def page(query: Mapping[str, str]) -> tuple[int, int]:
     """Limit and offset; more than the largest limit is the largest limit."""
     limit = integer(query, "limit", DEFAULT_LIMIT, 1, 10**12)
@@ -181,10 +204,10 @@ def new_job(body: schemas.CreateJob, training: UUID, validation: UUID | None) ->
         validation_file_id=validation,
         validation_reference=body.validationFile,
         hyperparameters=Hyperparameters(
-            num_epochs=asked.epochs or 3,
-            learning_rate=asked.learningRate or 2e-4,
-            batch_size=asked.batchSize or 8,
-            warmup_steps=asked.warmupSteps or 0,
+            num_epochs=asked.epochs or schemas.DEFAULT_EPOCHS,
+            learning_rate=asked.learningRate or schemas.DEFAULT_LEARNING_RATE,
+            batch_size=asked.batchSize or schemas.DEFAULT_BATCH_SIZE,
+            warmup_steps=asked.warmupSteps or schemas.DEFAULT_WARMUP_STEPS,
             learning_rate_multiplier=1.0,
         ),
         suffix=body.suffix,
