@@ -15,7 +15,7 @@ router = APIRouter(prefix="/fine-tuning", tags=["observation"])
 MAX_POINTS = 1000
 DEFAULT_LINES = 100
 MAX_LINES = 5000
-LOG_QUERY = {
+LOG_QUERY: dict[str, dict[str, Any]] = {
     "lines": {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": DEFAULT_LINES},
     "since": {"type": "string", "format": "date-time"},
 }
