@@ -46,7 +46,6 @@ def openai_body(*required: str) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "model": {"type": "string"},
         "lora": {"type": "string", "description": "The id or the name of a finetune."},
-        "stream": {"type": "boolean"},
         **{name: {} for name in required},
     }
     schema = {"type": "object", "required": ["model", *required], "properties": properties}

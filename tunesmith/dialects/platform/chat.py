@@ -15,7 +15,10 @@ _CREDENTIALS = (b"authorization", b"x-api-key")
 
 @router.post("/completions", response_class=Response, openapi_extra=documentation.CHAT)
 async def create_chat_completion(request: Request) -> Response:
-    """OpenAI's body and answer, its errors too; who may not ask is told so in this API's words."""
+    """OpenAI's body, with all of its fields, and answer, its errors too.
+
+    Who may not ask is told so in this API's words.
+    """
     async with as_caller(request, KeyScope.INFERENCE, writes=False):
         pass
     return PassedOn(request.app.state.chat_app, secret_of(request))
