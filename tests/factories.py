@@ -105,6 +105,7 @@ def job(owner: Organization, status: JobStatus = JobStatus.QUEUED, **changes: An
         status=status,
         attempt=0,
         created_at=NOW,
+        updated_at=NOW,
     )
     return replace(made, **changes)
 

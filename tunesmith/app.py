@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 import tunesmith
-from tunesmith.dialects import DIALECTS, admin, cloudflare, openai
+from tunesmith.dialects import DIALECTS, admin, cloudflare, openai, platform
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.errors import TunesmithError
@@ -77,6 +77,14 @@ def build(settings: Settings) -> Application:
     mount(app, openai.PREFIX, openai_app)
     cloudflare_app = cloudflare.build(foundation, openai_app=openai_app, limiter=limiter)
     mount(app, cloudflare.PREFIX, cloudflare_app)
+    platform_app = platform.build(
+        foundation,
+        max_upload_bytes=settings.max_upload_bytes,
+        import_dir=settings.import_dir,
+        chat_app=openai_app,
+        file_id_of=openai.translate.find_file_id,
+    )
+    mount(app, platform.PREFIX, platform_app)
     mount(app, admin.PREFIX, admin_app)
     mount(app, routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)

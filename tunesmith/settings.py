@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     public_adapters: bool = Field(
         True, description="Whether an adapter may be shown to, and asked by, every organization."
     )
+    import_dir: Path | None = Field(
+        None,
+        description="Folder with training files that platform jobs can name by path; every "
+        "organization may read it.",
+    )
     requests_per_minute: int | None = Field(
         None,
         ge=1,

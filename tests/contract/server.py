@@ -12,7 +12,7 @@ from uuid import uuid4
 import uvicorn
 from fastapi import FastAPI
 
-from tunesmith.dialects import admin, cloudflare, openai
+from tunesmith.dialects import admin, cloudflare, openai, platform
 from tunesmith.domain.accounts import (
     USER_SCOPES,
     Key,
@@ -182,7 +182,7 @@ class Server:
         self.house = House(
             blobs=self.blobs,
             sampler=self.sampler,
-            now=lambda: now() + self.ahead,
+            now=self.now,
             device_prices=DEVICE_PRICES,
         )
         foundation = Foundation(database=self.database, house=self.house)
@@ -197,13 +197,26 @@ class Server:
             foundation, openai_app=self.openai_app, limiter=limiter
         )
         app = FastAPI(openapi_url=None)
+        self.import_dir = folder / "import"
+        self.import_dir.mkdir()
+        self.platform_app = platform.build(
+            foundation,
+            max_upload_bytes=MAX_UPLOAD_BYTES,
+            import_dir=self.import_dir,
+            chat_app=self.openai_app,
+            file_id_of=openai.translate.find_file_id,
+        )
         mount(app, openai.PREFIX, self.openai_app)
         mount(app, admin.PREFIX, admin.build(foundation, webhooks_allow_private=False))
         mount(app, cloudflare.PREFIX, self.cloudflare_app)
+        mount(app, platform.PREFIX, self.platform_app)
         app.add_middleware(JsonLimit)
         app.add_middleware(RequestIds)
         self._offer_base()
         self._serve(app)
+
+    def now(self) -> datetime:
+        return now() + self.ahead
 
     def new_caller(
         self,
@@ -214,21 +227,18 @@ class Server:
         slug = slug or f"acme-{uuid4().hex[:6]}"
         organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
-        key = Key(
-            id=uuid4(),
-            organization_id=organization.id,
-            name="test",
-            visible_prefix=visible_prefix_of(secret),
-            digest=digest_of(secret),
-            scopes=scopes,
-            created_at=now(),
-            expires_at=None,
-            email=email,
-        )
+        key = _key(organization, secret, scopes, email)
         with self.database.write() as store:
             store.accounts.add_organization(organization)
             store.accounts.add_key(key)
         return Caller(organization=organization, secret=secret)
+
+    def new_key(self, caller: Caller, scopes: frozenset[Scope] = USER_SCOPES) -> Caller:
+        """Another key of the same organization."""
+        secret = new_secret()
+        with self.database.write() as store:
+            store.accounts.add_key(_key(caller.organization, secret, scopes))
+        return Caller(organization=caller.organization, secret=secret)
 
     def close(self) -> None:
         self._server.should_exit = True
@@ -258,6 +268,22 @@ class Server:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.host, self.port = "127.0.0.1", port
         self.url = f"http://{self.host}:{port}"
+
+
+def _key(
+    organization: Organization, secret: str, scopes: frozenset[Scope], email: str | None = None
+) -> Key:
+    return Key(
+        id=uuid4(),
+        organization_id=organization.id,
+        name="test",
+        visible_prefix=visible_prefix_of(secret),
+        digest=digest_of(secret),
+        scopes=scopes,
+        created_at=now(),
+        expires_at=None,
+        email=email,
+    )
 
 
 def now() -> datetime:

@@ -2,7 +2,7 @@
 
 from uuid import UUID, uuid4
 
-from tests.contract.server import Server, now
+from tests.contract.server import Server
 from tunesmith.domain.assignments import (
     Assignment,
     AttemptReleased,
@@ -33,13 +33,13 @@ class Worker:
         self._me = Registration(name=uuid4().hex, incarnation=uuid4(), version="0")
         self._sequence = 0
         with server.database.write() as store:
-            scheduling.register(store, self._me, now())
+            scheduling.register(store, self._me, self._server.now())
 
     def lease(self, job_id: UUID) -> Assignment:
         """Tests share the queue: what others left in it is leased as well, and forgotten."""
         while True:
             with self._server.database.write() as store:
-                assignment = scheduling.lease(store, self._me, now())
+                assignment = scheduling.lease(store, self._me, self._server.now())
             assert assignment is not None, "the job is not in the queue"
             if assignment.job_id == job_id:
                 self._sequence = 0
@@ -50,7 +50,9 @@ class Worker:
         batch = ReportBatch(sequence=self._sequence, reports=reports)
         job_id, attempt = assignment.job_id, assignment.attempt
         with self._server.database.write() as store:
-            return leases.record(store, self._server.blobs, job_id, attempt, batch, now())
+            return leases.record(
+                store, self._server.blobs, job_id, attempt, batch, self._server.now()
+            )
 
     def validate(self, job_id: UUID, num_examples: int = 10) -> None:
         self.report(self.lease(job_id), Validated(num_examples=num_examples))

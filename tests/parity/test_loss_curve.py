@@ -56,7 +56,7 @@ def test_the_loss_curve_is_the_textbooks(
 
 def test_the_learning_rate_rises_then_falls_as_half_a_cosine() -> None:
     rates = [
-        optim.learning_rate(step, 100, peak=1.0, warmup_ratio=0.1, min_ratio=0.1)
+        optim.learning_rate(step, 100, peak=1.0, warmup_steps=10, min_ratio=0.1)
         for step in range(1, 101)
     ]
     assert rates[:10] == pytest.approx([i / 10 for i in range(1, 11)])

@@ -12,7 +12,10 @@ KEY_PREFIX = "ts_"
 
 
 class Scope(StrEnum):
-    """What a key may do. `ADMIN` includes all the others, `WORKER` is for machines that train."""
+    """What a key may do. `ADMIN` includes all the others, `WORKER` is for machines that train.
+
+    `EVERYTHING` includes what users do, and nothing of `ADMIN` or `WORKER`.
+    """
 
     JOBS_READ = "fine-tuning:read"
     JOBS_WRITE = "fine-tuning:write"
@@ -21,9 +24,17 @@ class Scope(StrEnum):
     INFERENCE = "inference"
     WORKER = "worker"
     ADMIN = "admin"
+    ALL_JOBS = "fine-tuning:*"
+    EVERYTHING = "*"
 
 
-USER_SCOPES = frozenset(Scope) - {Scope.WORKER, Scope.ADMIN}
+_WILDCARDS = frozenset({Scope.ALL_JOBS, Scope.EVERYTHING})
+USER_SCOPES = frozenset(Scope) - {Scope.WORKER, Scope.ADMIN} - _WILDCARDS
+_INCLUDED = {
+    Scope.ALL_JOBS: frozenset({Scope.JOBS_READ, Scope.JOBS_WRITE}),
+    Scope.EVERYTHING: USER_SCOPES,
+    Scope.ADMIN: frozenset(Scope),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +62,7 @@ class Key:
     email: str | None = None  # its owner's, for clients that name one beside the key
 
     def allows(self, scope: Scope) -> bool:
-        return scope in self.scopes or Scope.ADMIN in self.scopes
+        return any(scope in _INCLUDED.get(own, {own}) for own in self.scopes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

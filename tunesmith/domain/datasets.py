@@ -23,6 +23,8 @@ BAD_EXAMPLE = conversations.BAD_EXAMPLE
 
 _CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions"})
 _COMPLETION_KEYS = frozenset({"prompt", "completion"})
+_INSTRUCTION_KEYS = frozenset({"instruction", "input", "output"})
+_TEXT_KEYS = frozenset({"text"})
 _INPUT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls"})
 # Each output under either of its names: OpenAI's guide and its published schema disagree.
 _PREFERRED = ("preferred_output", "preferred_completion")
@@ -41,8 +43,9 @@ def check_training_lines(
 ) -> DatasetSummary:
     """Read a whole training file; raises `InvalidTrainingData` at the first row at fault.
 
-    To learn from examples, rows are conversations (`messages`) or pairs of `prompt` and
-    `completion`, one kind in a file; to learn from preferences, they are `input` with two answers.
+    To learn from examples, rows are conversations (`messages`), pairs of `prompt` and `completion`,
+    an `instruction` (which may have an `input`) with its `output`, or plain `text`, one kind in a
+    file; to learn from preferences, they are `input` with two answers.
     Blank lines are passed over.
     """
     check = _check_preference if method is Method.DPO else _check_example
@@ -52,7 +55,9 @@ def check_training_lines(
         try:
             kind = check(row, line)
             if first_kind is not None and kind is not first_kind:
-                raise _unknown("The file mixes conversations and prompt/completion pairs.")
+                raise _unknown(
+                    "The file mixes several formats; all of its lines must have the same."
+                )
         except InvalidTrainingData as error:
             error.line = line
             raise
@@ -132,8 +137,16 @@ def _check_example(row: dict[str, Any], line: int) -> frozenset[str]:
         return _CHAT_KEYS
     if "prompt" in row and "completion" in row:
         _check_extra_keys(row, _COMPLETION_KEYS, line)
-        _check_completion(row)
+        _check_texts(row, "completion")
         return _COMPLETION_KEYS
+    if "instruction" in row and "output" in row:
+        _check_extra_keys(row, _INSTRUCTION_KEYS, line)
+        _check_texts(row, "output")
+        return _INSTRUCTION_KEYS
+    if "text" in row:
+        _check_extra_keys(row, _TEXT_KEYS, line)
+        _check_texts(row, "text")
+        return _TEXT_KEYS
     if "input" in row:
         raise _unknown(
             "Unexpected file format: these are preferences, which the method dpo learns from; "
@@ -185,12 +198,12 @@ def _check_extra_keys(
             raise InvalidTrainingData(f'{where} contains an extra "{key[:64]}".', code=EXTRA_KEY)
 
 
-def _check_completion(row: dict[str, Any]) -> None:
-    for key in ("prompt", "completion"):
-        if not isinstance(row[key], str):
+def _check_texts(row: dict[str, Any], learned: str) -> None:
+    for key, value in row.items():
+        if not isinstance(value, str):
             raise bad(f"`{key}` must be text.")
-    if not row["completion"]:
-        raise bad("`completion` is empty, so there is nothing to learn.")
+    if not row[learned]:
+        raise bad(f"`{learned}` is empty, so there is nothing to learn.")
 
 
 def _unknown(message: str) -> InvalidTrainingData:

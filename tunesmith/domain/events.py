@@ -23,6 +23,8 @@ class EventKind(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     STOPPED = "stopped"
+    RESTARTED = "restarted"  # from the beginning: what was before counts no more
+    DEPLOYED = "deployed"
 
 
 class Level(StrEnum):
@@ -44,6 +46,8 @@ class Event:
     kind: EventKind
     level: Level = Level.INFO
     step: int | None = None
+    # Milliseconds since 1970, more for each event of a job; given when it is stored.
+    logged_ms: int = field(default=0, compare=False)
     data: dict[str, Any] = field(default_factory=dict)
 
 

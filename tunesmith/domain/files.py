@@ -37,6 +37,8 @@ class File:
     blob: Blob
     created_at: datetime
     expires_at: datetime | None = None
+    title: str | None = None  # what its owner calls it
+    num_examples: int | None = None  # None where nobody has counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

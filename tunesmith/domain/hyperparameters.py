@@ -13,6 +13,8 @@ MAX_EPOCHS = 50
 MAX_BATCH_SIZE = 256
 MAX_LORA_RANK = 256
 MAX_BETA = 2.0
+MAX_LEARNING_RATE = 100.0
+MAX_WARMUP_STEPS = 1_000_000_000
 DEFAULT_BETA = 0.1  # of Rafailov et al. 2023, arXiv 2305.18290
 
 
@@ -29,11 +31,16 @@ LEARNING_RATE_SHARE = {Method.SUPERVISED: 1.0, Method.DPO: 0.1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
-    """What a job asks for; after validation nothing is "auto" any more."""
+    """What a job asks for; after validation nothing is "auto" any more.
+
+    `learning_rate` is the peak itself, in the place of the base model's own times the multiplier.
+    """
 
     num_epochs: int | Auto = AUTO
     batch_size: int | Auto = AUTO
     learning_rate_multiplier: float | Auto = AUTO
+    learning_rate: float | None = None
+    warmup_steps: int | None = None  # in the place of a share of all steps
     beta: float | Auto = AUTO  # of DPO: how strongly the model is held to where it started
     lora_rank: int = 16
     lora_alpha: float = 32.0
@@ -43,6 +50,14 @@ class Hyperparameters:
         _check_range("num_epochs", self.num_epochs, 1, MAX_EPOCHS)
         _check_range("batch_size", self.batch_size, 1, MAX_BATCH_SIZE)
         _check_range("lora_rank", self.lora_rank, 1, MAX_LORA_RANK)
+        if self.warmup_steps is not None:
+            _check_range("warmup_steps", self.warmup_steps, 0, MAX_WARMUP_STEPS)
+        if self.learning_rate is not None and not 0 < self.learning_rate <= MAX_LEARNING_RATE:
+            raise InvalidRequest(
+                f"The learning rate must be above 0 and at most {MAX_LEARNING_RATE}, "
+                f"not {self.learning_rate}.",
+                param="learning_rate",
+            )
         multiplier = self.learning_rate_multiplier
         if multiplier != AUTO and not 0 < multiplier <= 1000:
             raise InvalidRequest(

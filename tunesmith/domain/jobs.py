@@ -1,5 +1,6 @@
 """Fine-tuning jobs and the states that they pass through."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +27,25 @@ class JobStatus(StrEnum):
         return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 
+class Action(StrEnum):
+    """What a job's owner can do with it; each value ends the sentence "it cannot be …"."""
+
+    STOP = "stopped"
+    RESTART = "restarted"
+    DEPLOY = "deployed"
+    DELETE = "deleted"
+
+
+_WAITING = frozenset({JobStatus.DRAFT, JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.PAUSED})
+
+ALLOWED: Mapping[Action, frozenset[JobStatus]] = {
+    Action.STOP: _WAITING | {JobStatus.RUNNING},
+    Action.RESTART: frozenset({JobStatus.FAILED, JobStatus.STOPPED}),
+    Action.DEPLOY: frozenset({JobStatus.SUCCEEDED}),
+    Action.DELETE: frozenset(JobStatus) - {JobStatus.RUNNING},
+}
+
+
 class Task(StrEnum):
     """What the queue wants done next for a job."""
 
@@ -35,10 +55,15 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedFile:
-    """A file as it was when the job was made: deleting it later does not disturb the job."""
+    """A file as it was when the job was made: deleting it later does not disturb the job.
+
+    `reference` is what the caller named it by, where that is more than its id.
+    """
 
     file_id: UUID
     blob: Blob
+    filename: str | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +73,20 @@ class Failure:
     code: str
     message: str
     param: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a job has come: the figures of its newest step, and the newest validation loss.
+
+    `tokens` are those of all steps; what is trained again after an interruption counts once.
+    """
+
+    step: int
+    total_steps: int
+    tokens: int
+    train_loss: float | None
+    validation_loss: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +102,11 @@ class Integration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """`initial_model` is the tuned model that is tuned further, as it was when the job was made."""
+    """`initial_model` is the tuned model that is tuned further, as it was when the job was made.
+
+    `model_name` is the plain name of the model that it leaves behind, decided when it succeeds.
+    Where `needs_deployment`, that model answers only after the job's owner has deployed it.
+    """
 
     id: UUID
     organization_id: UUID
@@ -88,14 +131,34 @@ class Job:
     integrations: tuple[Integration, ...] = ()
     is_pause_wanted: bool = False  # by its owner; its worker has still to stop at a checkpoint
     request_digest: str | None = None  # what was asked for and by which key, to know it again
+    name: str = ""
+    description: str | None = None
+    key_id: UUID | None = None  # with which it was made
+    needs_deployment: bool = False
+    started_at: datetime | None = None  # of the newest attempt to train
+    updated_at: datetime | None = None  # when the row was last written; None for what has no row
+    progress: Progress | None = None
+    model_name: str | None = None
+
+    @property
+    def num_trained_tokens(self) -> int:
+        """So far, and in the end."""
+        if self.trained_tokens is not None:
+            return self.trained_tokens
+        return 0 if self.progress is None else self.progress.tokens
+
+    def require(self, action: Action) -> None:
+        """Raises `WrongState` where the job is in no status for it."""
+        if self.status not in ALLOWED[action]:
+            raise WrongState(action, self.status)
 
     def validated(self, hyperparameters: Hyperparameters) -> "Job":
         self._require("queued", JobStatus.VALIDATING)
         return replace(self, status=JobStatus.QUEUED, hyperparameters=hyperparameters)
 
-    def started(self) -> "Job":
+    def started(self, now: datetime) -> "Job":
         self._require("started", JobStatus.QUEUED)
-        return replace(self, status=JobStatus.RUNNING)
+        return replace(self, status=JobStatus.RUNNING, started_at=now)
 
     def requeued(self) -> "Job":
         self._require("queued again", JobStatus.RUNNING)
@@ -120,14 +183,25 @@ class Job:
         return replace(self, status=JobStatus.QUEUED)
 
     def stopped(self, now: datetime) -> "Job":
-        if self.status.is_final:
-            raise WrongState("stopped", self.status)
+        self.require(Action.STOP)
         return replace(
             self,
             status=JobStatus.STOPPED,
             finished_at=now,
             estimated_finish_at=None,
             is_pause_wanted=False,
+        )
+
+    def restarted(self) -> "Job":
+        """From the beginning, with its data judged anew; its earlier attempts count no more."""
+        self.require(Action.RESTART)
+        return replace(
+            self,
+            status=JobStatus.VALIDATING,
+            started_at=None,
+            finished_at=None,
+            failure=None,
+            progress=None,
         )
 
     def failed(self, failure: Failure, now: datetime) -> "Job":
@@ -145,6 +219,7 @@ class Job:
         self,
         *,
         tuned_model_short_id: str,
+        model_name: str,
         results_file_id: UUID,
         trained_tokens: int,
         now: datetime,
@@ -157,6 +232,7 @@ class Job:
             estimated_finish_at=None,
             is_pause_wanted=False,
             tuned_model_short_id=tuned_model_short_id,
+            model_name=model_name,
             results_file_id=results_file_id,
             trained_tokens=trained_tokens,
         )
@@ -180,6 +256,11 @@ class NewJob:
     suffix: str | None = None
     metadata: dict[str, str] | None = None
     integrations: tuple[Integration, ...] = ()
+    name: str | None = None
+    description: str | None = None
+    needs_deployment: bool = False
+    training_reference: str | None = None  # what the caller named the files by
+    validation_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +269,37 @@ class JobFilter:
 
     metadata: tuple[tuple[str, str], ...] = ()
     has_no_metadata: bool = False
+
+
+class JobOrder(StrEnum):
+    """What a list of jobs can be sorted by."""
+
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+    STARTED_AT = "started_at"
+    FINISHED_AT = "finished_at"
+    NAME = "name"
+    STATUS = "status"
+    BASE_MODEL = "base_model"
+    NUM_TRAINED_TOKENS = "num_trained_tokens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSearch:
+    """Jobs by what they are, a part of the whole list at a time.
+
+    `text` is part of the name or of the description, in letters of either case. Sorted by status,
+    jobs come in the order of `statuses_in_order`, of which each group counts as one.
+    """
+
+    statuses: frozenset[JobStatus] | None = None
+    base_model: str | None = None
+    text: str | None = None
+    order: JobOrder = JobOrder.CREATED_AT
+    ascending: bool = False
+    statuses_in_order: tuple[frozenset[JobStatus], ...] = ()
+    offset: int = 0
+    limit: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

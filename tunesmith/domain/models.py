@@ -25,12 +25,22 @@ class TunedModel:
     short_id: str
     organization_id: UUID
     organization_slug: str
-    job_id: UUID | None
+    job_id: UUID | None  # None where it was brought here, or its job has been deleted
     base_model: str
     suffix: str | None
     step: int | None
     artifacts: tuple[Artifact, ...]
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A model's name in its organization; it answers from `deployed_at` on."""
+
+    model_id: UUID
+    organization_id: UUID
+    name: str
+    deployed_at: datetime | None
 
 
 def new_short_id() -> str:

@@ -17,6 +17,14 @@ class PageRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slice(Generic[Item]):
+    """Some of a list, and how many items the whole of it has."""
+
+    items: tuple[Item, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[Item]):
     items: tuple[Item, ...]
     has_more: bool

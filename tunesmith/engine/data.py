@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -42,7 +42,7 @@ def read(
     method: Method = "supervised",
     file: str = "training",
 ) -> Generator[Reading, None, Dataset]:
-    """Read JSON lines: conversations or prompt-completion pairs, or preferences for DPO.
+    """Read JSON lines: one of the formats of examples, or preferences for DPO.
 
     Yields now and then: a large file takes minutes, in which others want the device. Raises
     BadExample.
@@ -82,10 +82,30 @@ def _encode_example(value: dict[str, Any], tokenizer: Any) -> Example:
     if "messages" in value:
         tools = value.get("tools") or functions.as_tools(value.get("functions"))
         return chat.encode_conversation(tokenizer, _messages(value, "messages"), tools)
-    prompt, completion = value.get("prompt"), value.get("completion")
-    if not isinstance(prompt, str) or not isinstance(completion, str):
-        raise BadConversation("A row needs `messages`, or `prompt` and `completion` as text.")
+    if "instruction" in value:
+        return chat.encode_conversation(tokenizer, _instruction(value))
+    if "text" in value:
+        (text,) = _texts(value, "text")
+        return chat.encode_completion(tokenizer, "", text)
+    prompt, completion = _texts(value, "prompt", "completion")
     return chat.encode_completion(tokenizer, prompt, completion)
+
+
+def _instruction(value: dict[str, Any]) -> list[chat.Message]:
+    """As it will be asked: in a conversation, with what the instruction is about below it."""
+    instruction, about, output = _texts({"input": "", **value}, "instruction", "input", "output")
+    asked = f"{instruction}\n\n{about}" if about else instruction
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": output}]
+
+
+def _texts(value: dict[str, Any], *keys: str) -> list[str]:
+    texts = [value.get(key) for key in keys]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadConversation(
+            "A row needs `messages`, or as text: `prompt` and `completion`, `instruction` and "
+            "`output`, or `text`."
+        )
+    return cast(list[str], texts)
 
 
 def _encode_pair(value: dict[str, Any], tokenizer: Any) -> Pair:

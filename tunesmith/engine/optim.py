@@ -12,10 +12,9 @@ def adamw(weights: Tensor, *, weight_decay: float) -> torch.optim.AdamW:
 
 
 def learning_rate(
-    step: int, total_steps: int, *, peak: float, warmup_ratio: float, min_ratio: float
+    step: int, total_steps: int, *, peak: float, warmup_steps: int, min_ratio: float
 ) -> float:
     """Linear warm-up, then half a cosine down to `min_ratio` of the peak. Steps count from 1."""
-    warmup_steps = math.ceil(total_steps * warmup_ratio)
     if step <= warmup_steps:
         return peak * step / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)

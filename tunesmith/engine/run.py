@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 
@@ -82,12 +83,18 @@ class Run:
             return pack_singly(rows)
         return pack(rows, self.spec.micro_batch_tokens)
 
+    @property
+    def warmup_steps(self) -> int:
+        if self.spec.warmup_steps is not None:
+            return self.spec.warmup_steps
+        return math.ceil(self.order.total_steps * self.spec.warmup_ratio)
+
     def learning_rate(self, step: int) -> float:
         return optim.learning_rate(
             step,
             self.order.total_steps,
             peak=self.spec.learning_rate,
-            warmup_ratio=self.spec.warmup_ratio,
+            warmup_steps=self.warmup_steps,
             min_ratio=self.spec.min_learning_rate_ratio,
         )
 

@@ -48,6 +48,7 @@ class TrainSpec:
     batch_size: int  # examples per optimizer step
     learning_rate: float
     warmup_ratio: float = 0.05  # share of all steps that the rate rises from 0 linearly
+    warmup_steps: int | None = None  # in the place of that share
     min_learning_rate_ratio: float = 0.1  # where the cosine decay ends
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0

@@ -113,13 +113,19 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
             + ("it is still to be trained." if state.job else "it lacks files."),
             code="adapter_incomplete",
         )
+    if ctx.store.models.is_waiting(state.model.id):
+        raise InvalidRequest(
+            f"The adapter {reference!r} has still to be deployed.", code="adapter_incomplete"
+        )
     return state.model
 
 
 def find_answering(ctx: Context, reference: str) -> TunedModel | None:
     """What answers for an adapter, if anything does: the caller's own or a public one."""
     state = _find_usable(ctx, reference)
-    return None if state is None else state.model
+    if state is None or state.model is None or ctx.store.models.is_waiting(state.model.id):
+        return None
+    return state.model
 
 
 def file_of(ctx: Context, reference: str, name: str) -> tuple[AdapterFile, Path]:

@@ -2,6 +2,8 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,8 +14,18 @@ from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import FilePurpose
-from tunesmith.domain.jobs import Checkpoint, Job, JobFilter, JobStatus, NewJob, PinnedFile, Task
-from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.domain.jobs import (
+    Action,
+    Checkpoint,
+    Job,
+    JobFilter,
+    JobSearch,
+    JobStatus,
+    NewJob,
+    PinnedFile,
+    Task,
+)
+from tunesmith.domain.paging import Page, PageRequest, Slice
 from tunesmith.services import deliveries, integrations
 from tunesmith.services.context import Context
 from tunesmith.store.database import Store
@@ -48,9 +60,11 @@ def create(ctx: Context, new: NewJob) -> Job:
         id=uuid4(),
         organization_id=ctx.owner,
         base_model=model.name,
-        training_file=_pin(ctx, new.training_file_id, "training_file"),
+        training_file=_pin(ctx, new.training_file_id, "training_file", new.training_reference),
         validation_file=(
-            _pin(ctx, new.validation_file_id, "validation_file") if new.validation_file_id else None
+            _pin(ctx, new.validation_file_id, "validation_file", new.validation_reference)
+            if new.validation_file_id
+            else None
         ),
         method=new.method,
         initial_model=parent,
@@ -63,6 +77,11 @@ def create(ctx: Context, new: NewJob) -> Job:
         attempt=0,
         created_at=now,
         request_digest=_digest(ctx, new),
+        name=new.name or new.suffix or model.name,
+        description=new.description,
+        key_id=ctx.key.id,
+        needs_deployment=new.needs_deployment,
+        updated_at=now,
     )
     ctx.store.jobs.add(job)
     ctx.store.queue.push(job.id, Task.VALIDATE, now)
@@ -88,21 +107,106 @@ def get(ctx: Context, job_id: UUID) -> Job:
     return ctx.store.jobs.get(job_id, ctx.owner)
 
 
+def get_to(ctx: Context, action: Action, job_id: UUID) -> Job:
+    """A job that is in a state for the action; raises `WrongState`."""
+    ctx.require(Scope.JOBS_WRITE)
+    job = ctx.store.jobs.get(job_id, ctx.owner)
+    job.require(action)
+    return job
+
+
 def list_(ctx: Context, request: PageRequest, wanted: JobFilter) -> Page[Job]:
     ctx.require(Scope.JOBS_READ)
     return ctx.store.jobs.list_page(ctx.owner, request, wanted)
 
 
+def search(ctx: Context, wanted: JobSearch) -> Slice[Job]:
+    ctx.require(Scope.JOBS_READ)
+    return ctx.store.jobs.search(ctx.owner, wanted)
+
+
+def count_by_status(ctx: Context) -> dict[JobStatus, int]:
+    ctx.require(Scope.JOBS_READ)
+    return ctx.store.jobs.count_by_status(ctx.owner)
+
+
 def stop(ctx: Context, job_id: UUID) -> Job:
     """End a job for good. Its worker learns of it when it next reports; checkpoints are kept."""
     ctx.require(Scope.JOBS_WRITE)
-    job = ctx.store.jobs.get(job_id, ctx.owner)
+    job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     now = ctx.now()
     stopped = job.stopped(now)
     ctx.store.jobs.replace(job, stopped)
     ctx.store.queue.remove(job.id)
     tell(ctx.store, job, EventKind.STOPPED, now=now)
     return stopped
+
+
+def restart(
+    ctx: Context,
+    job_id: UUID,
+    training_file: PinnedFile | None = None,
+    validation_file: PinnedFile | None = None,
+) -> Job:
+    """Begin anew from where the job began at first, with files as they are now where given.
+
+    What earlier attempts have left goes; their lines of the log stay. Attempts are counted on, so
+    that late reports of earlier ones are refused.
+    """
+    ctx.require(Scope.JOBS_WRITE)
+    job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
+    now = ctx.now()
+    restarted = replace(
+        job.restarted(),
+        training_file=training_file or job.training_file,
+        validation_file=validation_file or job.validation_file,
+    )
+    ctx.store.jobs.replace(job, restarted)
+    ctx.store.models.leave_job(job.id)
+    ctx.store.jobs.delete_checkpoints(job.id)
+    ctx.store.events.retire_steps(job.id)
+    ctx.store.integrations.delete_all(job.id)
+    integrations.open_runs(ctx.store, job, now)
+    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    tell(ctx.store, job, EventKind.RESTARTED, now=now)
+    return restarted
+
+
+def delete(ctx: Context, job_id: UUID) -> None:
+    """With its log, figures and checkpoints; the model that it has left behind stays.
+
+    An attempt that is still under way learns that it is over when it next reports.
+    """
+    ctx.require(Scope.JOBS_WRITE)
+    job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
+    job.require(Action.DELETE)
+    ctx.store.queue.remove(job.id)
+    ctx.store.models.leave_job(job.id)
+    ctx.store.jobs.delete_checkpoints(job.id)
+    ctx.store.events.delete_all(job.id)
+    ctx.store.integrations.delete_all(job.id)
+    if job.results_file_id is not None:
+        ctx.store.files.discard(job.results_file_id)
+    ctx.store.jobs.delete(job)
+
+
+def warn(ctx: Context, job: Job, message: str) -> None:
+    """Tell a job's readers of something that was not heeded."""
+    tell(ctx.store, job, EventKind.NOTE, now=ctx.now(), level=Level.WARNING, message=message)
+
+
+def list_log(
+    ctx: Context, job_id: UUID, kinds: Collection[EventKind], after: datetime | None, limit: int
+) -> tuple[Job, list[Event]]:
+    """Oldest first: the first ones after a moment, or else the last ones."""
+    job = get(ctx, job_id)
+    return job, ctx.store.events.list_log(job.id, kinds, after, limit)
+
+
+def list_metrics(ctx: Context, job_id: UUID) -> tuple[Job, list[dict[str, Any]]]:
+    """Every step's figures, in order."""
+    job = get(ctx, job_id)
+    return job, ctx.store.events.list_metrics(job.id)
 
 
 def list_events(ctx: Context, job_id: UUID, request: PageRequest) -> tuple[Job, Page[Event]]:
@@ -139,7 +243,7 @@ def _digest(ctx: Context, new: NewJob) -> str:
     return hashlib.sha256(ctx.key.id.bytes + _NEW_JOB.dump_json(new)).hexdigest()
 
 
-def _pin(ctx: Context, file_id: UUID, param: str) -> PinnedFile:
+def _pin(ctx: Context, file_id: UUID, param: str, reference: str | None) -> PinnedFile:
     try:
         file = ctx.store.files.get(file_id, ctx.owner, ctx.now())
     except NotFound as error:
@@ -150,7 +254,7 @@ def _pin(ctx: Context, file_id: UUID, param: str) -> PinnedFile:
             "upload it again for fine-tuning.",
             param=param,
         )
-    return PinnedFile(file_id=file.id, blob=file.blob)
+    return PinnedFile(file_id=file.id, blob=file.blob, filename=file.filename, reference=reference)
 
 
 def _check_limits(new: NewJob) -> None:

@@ -26,8 +26,8 @@ from tunesmith.domain.assignments import (
 from tunesmith.domain.errors import InvalidRequest, StaleAttempt
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import Artifact, File, FilePurpose
-from tunesmith.domain.jobs import Job, Task
-from tunesmith.services import checkpoints, estimates, scheduling
+from tunesmith.domain.jobs import Job, Progress, Task
+from tunesmith.services import checkpoints, deployments, estimates, scheduling
 from tunesmith.services.jobs import tell
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -96,6 +96,17 @@ def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> 
         total_steps=report.total_steps,
         startup_seconds=report.startup_seconds,
     )
+    warmup_steps = job.hyperparameters.warmup_steps
+    if is_first and warmup_steps is not None and warmup_steps > report.total_steps:
+        tell(
+            store,
+            job,
+            EventKind.NOTE,
+            now=now,
+            level=Level.WARNING,
+            message=f"The warm-up of {warmup_steps} steps is longer than the run, which has "
+            f"{report.total_steps}: the learning rate never reaches its peak.",
+        )
     if report.num_truncated_examples:
         tell(
             store,
@@ -113,7 +124,7 @@ def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> 
 def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
     figures = asdict(report.metrics).items()
     metrics = {name: figure for name, figure in figures if figure is not None and isfinite(figure)}
-    store.events.add(
+    is_new = store.events.add(
         Event(
             id=uuid4(),
             job_id=job.id,
@@ -123,9 +134,26 @@ def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
             data=metrics,
         )
     )
+    changed = replace(job, progress=_progress(job, report, metrics, is_new=is_new))
     if report.remaining_seconds is not None:
         finish = now + timedelta(seconds=report.remaining_seconds)
-        store.jobs.replace(job, replace(job, estimated_finish_at=finish))
+        changed = replace(changed, estimated_finish_at=finish)
+    store.jobs.replace(job, changed)
+
+
+def _progress(
+    job: Job, report: StepReported, figures: dict[str, float], *, is_new: bool
+) -> Progress:
+    before = job.progress
+    known = None if before is None else before.validation_loss
+    tokens = 0 if before is None else before.tokens
+    return Progress(
+        step=report.metrics.step,
+        total_steps=report.metrics.total_steps,
+        tokens=tokens + (report.metrics.tokens if is_new else 0),
+        train_loss=figures.get("train_loss"),
+        validation_loss=figures.get("full_validation_loss", figures.get("validation_loss", known)),
+    )
 
 
 def _checkpoint(
@@ -147,6 +175,7 @@ def _finished(
         job,
         job.succeeded(
             tuned_model_short_id=model.short_id,
+            model_name=deployments.name_model(store, job, model, now),
             results_file_id=results.id,
             trained_tokens=report.trained_tokens,
             now=now,

@@ -43,12 +43,24 @@ def find_tuned(ctx: Context, short_id: str) -> TunedModel | None:
 
 
 def find_usable(ctx: Context, short_id: str) -> TunedModel | None:
-    """A tuned model that the caller may ask: their own, or one that they were permitted."""
+    """A tuned model that the caller may ask: their own, or one that they were permitted.
+
+    One that has still to be deployed may not be asked.
+    """
     own = ctx.store.models.find_tuned(short_id, ctx.owner)
-    return own or ctx.store.models.find_permitted(short_id, ctx.owner)
+    model = own or ctx.store.models.find_permitted(short_id, ctx.owner)
+    return None if model is None or ctx.store.models.is_waiting(model.id) else model
+
+
+def find_named(ctx: Context, name: str) -> TunedModel | None:
+    """The caller's tuned model that has been deployed under a plain name."""
+    if "\0" in name:
+        return None
+    return ctx.store.models.find_named(name, ctx.owner)
 
 
 def list_tuned(ctx: Context) -> tuple[TunedModel, ...]:
+    """Those that can be asked."""
     return ctx.store.models.list_tuned(ctx.owner)
 
 

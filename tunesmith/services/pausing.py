@@ -20,6 +20,7 @@ def pause(ctx: Context, job_id: UUID) -> Job:
         return come_about(ctx.store, job, ctx.now())
     pausing = job.pausing()
     ctx.store.jobs.replace(job, pausing)
+    ctx.store.jobs.touch(job.id, ctx.now())
     return pausing
 
 

@@ -50,7 +50,8 @@ def _assign(store: Store, leased: Lease, now: datetime) -> Assignment | None:
         end_as_failed(store, job, Failure(code="no_base_model", message=message), now)
         return None
     if leased.task is Task.TRAIN:
-        store.jobs.replace(job, job.started())
+        store.jobs.replace(job, job.started(now))
+        store.jobs.touch(job.id, now)
     newest = store.jobs.all_checkpoints(job.id)[-1:]
     return Assignment(
         job_id=job.id,
@@ -111,4 +112,5 @@ def _give_back(
         return
     if job.status is JobStatus.RUNNING:
         store.jobs.replace(job, job.requeued())
+        store.jobs.touch(job.id, now)
     store.queue.put_back(job.id, task, available_at, losses)

@@ -19,6 +19,7 @@ from alembic.config import Config
 from tunesmith.domain.errors import Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.adapters import Adapters
+from tunesmith.store.deployments import Deployments
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
 from tunesmith.store.integrations import Integrations
@@ -53,6 +54,7 @@ class Store:
         self.webhooks = Webhooks(connection)
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)
+        self.deployments = Deployments(connection)
 
 
 class Database:

@@ -1,5 +1,7 @@
 """What happened to jobs."""
 
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,21 +10,22 @@ import sqlalchemy as sa
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.paging import Page, PageRequest
 from tunesmith.store.rows import Row, select_page
-from tunesmith.store.tables import events
+from tunesmith.store.tables import EPOCH, events, jobs
 
 
 class Events:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def add(self, event: Event) -> None:
-        """A step that is trained again after a resume keeps its one place in the list."""
+    def add(self, event: Event) -> bool:
+        """Whether it is new: a step that is trained again after a resume keeps its one place."""
         if event.step is not None:
             again = sa.update(events).where(
                 events.c.job_id == event.job_id, events.c.step == event.step
             )
             if self._connection.execute(again.values(data=event.data)).rowcount:
-                return
+                return False
+        logged_ms = self._next_moment(event)
         self._connection.execute(
             sa.insert(events).values(
                 id=event.id,
@@ -31,16 +34,46 @@ class Events:
                 kind=event.kind,
                 level=event.level,
                 step=event.step,
+                logged_ms=logged_ms,
                 data=event.data,
             )
         )
+        return True
 
     def list_page(self, job_id: UUID, request: PageRequest) -> Page[Event]:
         return select_page(self._connection, events, events.c.job_id == job_id, request, _event)
 
+    def list_log(
+        self, job_id: UUID, kinds: Collection[EventKind], after: datetime | None, limit: int
+    ) -> list[Event]:
+        """Oldest first: those after a moment, or the last ones."""
+        query = sa.select(events).where(events.c.job_id == job_id, events.c.kind.in_(kinds))
+        if after is None:
+            newest = query.order_by(events.c.logged_ms.desc()).limit(limit)
+            return [_event(row) for row in self._connection.execute(newest).mappings()][::-1]
+        query = query.where(events.c.logged_ms > _milliseconds(after))
+        query = query.order_by(events.c.logged_ms).limit(limit)
+        return [_event(row) for row in self._connection.execute(query).mappings()]
+
     def has(self, job_id: UUID, kind: EventKind) -> bool:
+        """Since the job began, or was last begun anew."""
+        begun_anew = (
+            sa.select(sa.func.max(events.c.seq))
+            .where(events.c.job_id == job_id, events.c.kind == EventKind.RESTARTED)
+            .scalar_subquery()
+        )
         where = (events.c.job_id == job_id, events.c.kind == kind)
-        return self._connection.scalar(sa.select(events.c.seq).where(*where).limit(1)) is not None
+        since = events.c.seq > sa.func.coalesce(begun_anew, 0)
+        query = sa.select(events.c.seq).where(*where, since).limit(1)
+        return self._connection.scalar(query) is not None
+
+    def retire_steps(self, job_id: UUID) -> None:
+        """They stay in the log; the figures of the job are those of steps to come."""
+        where = (events.c.job_id == job_id, events.c.step.is_not(None))
+        self._connection.execute(sa.update(events).where(*where).values(step=None))
+
+    def delete_all(self, job_id: UUID) -> None:
+        self._connection.execute(sa.delete(events).where(events.c.job_id == job_id))
 
     def first_data(self, job_id: UUID, kind: EventKind) -> dict[str, Any]:
         """What the first event of this kind says; empty where there is none."""
@@ -81,6 +114,25 @@ class Events:
         )
         return list(self._connection.scalars(query))
 
+    def _next_moment(self, event: Event) -> int:
+        """Later than all that the job has told, so that readers can go on from the last they saw.
+
+        The job's row stays locked until the end of the transaction: nothing earlier can follow.
+        """
+        now = _milliseconds(event.created_at)
+        later = sa.case((jobs.c.logged_ms >= now, jobs.c.logged_ms + 1), else_=now)
+        moment = self._connection.scalar(
+            sa.update(jobs)
+            .where(jobs.c.id == event.job_id)
+            .values(logged_ms=later, updated_at=event.created_at)
+            .returning(jobs.c.logged_ms)
+        )
+        return now if moment is None else int(moment)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
 
 def _event(row: Row) -> Event:
     return Event(
@@ -90,5 +142,6 @@ def _event(row: Row) -> Event:
         kind=EventKind(row["kind"]),
         level=Level(row["level"]),
         step=row["step"],
+        logged_ms=row["logged_ms"],
         data=row["data"],
     )

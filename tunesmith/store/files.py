@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tunesmith.domain.errors import NotFound
 from tunesmith.domain.files import Blob, File, FilePurpose
-from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.domain.paging import Page, PageRequest, Slice
 from tunesmith.store.rows import Row, select_page
 from tunesmith.store.tables import (
     checkpoints,
@@ -36,6 +36,8 @@ class Files:
                 size_bytes=file.blob.size_bytes,
                 created_at=file.created_at,
                 expires_at=file.expires_at,
+                title=file.title,
+                num_examples=file.num_examples,
             )
         )
 
@@ -62,10 +64,38 @@ class Files:
             where = sa.and_(where, files.c.purpose == purpose)
         return select_page(self._connection, files, where, request, _file)
 
+    def list_slice(
+        self, owner: UUID, now: datetime, purpose: FilePurpose, *, offset: int, limit: int
+    ) -> Slice[File]:
+        """Newest first."""
+        where = sa.and_(_is_there(owner, now), files.c.purpose == purpose)
+        count = self._connection.scalar(sa.select(sa.func.count()).select_from(files).where(where))
+        query = (
+            sa.select(files).where(where).order_by(files.c.seq.desc()).offset(offset).limit(limit)
+        )
+        found = self._connection.execute(query).mappings()
+        return Slice(items=tuple(_file(row) for row in found), count=count or 0)
+
+    def find_by_name(self, filename: str, owner: UUID, now: datetime) -> File | None:
+        """The newest training file of that name."""
+        query = (
+            sa.select(files)
+            .where(_is_there(owner, now), files.c.purpose == FilePurpose.TRAINING)
+            .where(files.c.filename == filename)
+            .order_by(files.c.seq.desc())
+            .limit(1)
+        )
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _file(row)
+
     def delete(self, file_id: UUID, owner: UUID, now: datetime) -> None:
         where = (files.c.id == file_id, _is_there(owner, now))
         if self._connection.execute(sa.delete(files).where(*where)).rowcount == 0:
             raise NotFound("file", str(file_id))
+
+    def discard(self, file_id: UUID) -> None:
+        """Whoever owns it, and if it is there at all."""
+        self._connection.execute(sa.delete(files).where(files.c.id == file_id))
 
     def delete_expired(self, now: datetime) -> int:
         """Of every owner; returns how many."""
@@ -101,4 +131,6 @@ def _file(row: Row) -> File:
         blob=Blob(sha256=row["sha256"], size_bytes=row["size_bytes"]),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        title=row["title"],
+        num_examples=row["num_examples"],
     )

@@ -1,6 +1,7 @@
 """How far the integrations of jobs have been told of their figures."""
 
 from datetime import datetime
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -40,6 +41,9 @@ class Integrations:
         ]
         query = sa.select(runs).where(runs.c.seq.in_(claimed)).order_by(runs.c.available_at)
         return tuple(_run(row) for row in self._connection.execute(query).mappings())
+
+    def delete_all(self, job_id: UUID) -> None:
+        self._connection.execute(sa.delete(runs).where(runs.c.job_id == job_id))
 
     def settle(self, run: IntegrationRun) -> bool:
         """Write how it stands and end the claim; False where another has been made since."""

@@ -16,11 +16,14 @@ from tunesmith.domain.jobs import (
     Integration,
     Job,
     JobFilter,
+    JobSearch,
     JobStatus,
     PinnedFile,
+    Progress,
 )
 from tunesmith.domain.models import TunedModel
-from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.domain.paging import Page, PageRequest, Slice
+from tunesmith.store import job_search
 from tunesmith.store.rows import Row, plain, select_page
 from tunesmith.store.tables import checkpoints, jobs
 
@@ -28,6 +31,7 @@ _HYPERPARAMETERS = TypeAdapter(Hyperparameters)
 _FAILURE = TypeAdapter(Failure | None)
 _INITIAL_MODEL = TypeAdapter(TunedModel | None)
 _INTEGRATIONS = TypeAdapter(tuple[Integration, ...])
+_PROGRESS = TypeAdapter(Progress | None)
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 
 
@@ -36,10 +40,15 @@ class Jobs:
         self._connection = connection
 
     def add(self, job: Job) -> None:
-        self._connection.execute(sa.insert(jobs).values(**_columns(job)))
+        columns = {**_columns(job), "updated_at": job.updated_at or job.created_at}
+        self._connection.execute(sa.insert(jobs).values(**columns))
 
     def get(self, job_id: UUID, owner: UUID) -> Job:
         return self._get(job_id, jobs.c.organization_id == owner)
+
+    def get_to_change(self, job_id: UUID, owner: UUID) -> Job:
+        """The row is locked where the database can: what is decided on it is still so when done."""
+        return self._get(job_id, jobs.c.organization_id == owner, for_update=True)
 
     def get_for_worker(self, job_id: UUID) -> Job:
         """Whoever owns it: for reports, which the lease has already been checked for.
@@ -70,6 +79,45 @@ class Jobs:
         if wanted is not None and wanted.has_no_metadata:
             where = sa.and_(where, sa.cast(jobs.c.metadata, sa.Text).in_(("null", "{}")))
         return select_page(self._connection, jobs, where, request, _job)
+
+    def search(self, owner: UUID, wanted: JobSearch) -> Slice[Job]:
+        where = job_search.where(owner, wanted)
+        total = sa.select(sa.func.count()).select_from(jobs).where(where)
+        query = (
+            sa.select(jobs)
+            .where(where)
+            .order_by(*job_search.order(wanted))
+            .offset(wanted.offset)
+            .limit(wanted.limit)
+        )
+        found = self._connection.execute(query).mappings()
+        count = self._connection.scalar(total) or 0
+        return Slice(items=tuple(_job(row) for row in found), count=count)
+
+    def count_by_status(self, owner: UUID) -> dict[JobStatus, int]:
+        query = (
+            sa.select(jobs.c.status, sa.func.count())
+            .where(jobs.c.organization_id == owner)
+            .group_by(jobs.c.status)
+        )
+        return {JobStatus(status): count for status, count in self._connection.execute(query)}
+
+    def is_file_needed(self, file_id: UUID) -> bool:
+        """By a job that has not ended."""
+        uses = sa.or_(jobs.c.training_file_id == file_id, jobs.c.validation_file_id == file_id)
+        final = [status for status in JobStatus if status.is_final]
+        query = sa.select(jobs.c.seq).where(uses, jobs.c.status.not_in(final)).limit(1)
+        return self._connection.scalar(query) is not None
+
+    def touch(self, job_id: UUID, now: datetime) -> None:
+        """For a change that adds nothing to the job's events."""
+        self._connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(updated_at=now))
+
+    def delete(self, job: Job) -> None:
+        """Without what other tables have of it; raises `Conflict` where it has changed since."""
+        where = (jobs.c.id == job.id, jobs.c.status == job.status, jobs.c.attempt == job.attempt)
+        if self._connection.execute(sa.delete(jobs).where(*where)).rowcount == 0:
+            raise Conflict("The job has changed in the meantime; read it again.")
 
     def _carries(self, key: str, value: str) -> sa.ColumnElement[bool]:
         """Whatever characters the key has: SQLite's paths cannot spell a quotation mark."""
@@ -107,6 +155,9 @@ class Jobs:
                 created_at=checkpoint.created_at,
             )
         )
+
+    def delete_checkpoints(self, job_id: UUID) -> None:
+        self._connection.execute(sa.delete(checkpoints).where(checkpoints.c.job_id == job_id))
 
     def delete_checkpoint(self, checkpoint_id: UUID) -> None:
         self._connection.execute(sa.delete(checkpoints).where(checkpoints.c.id == checkpoint_id))
@@ -167,6 +218,19 @@ def _columns(job: Job) -> dict[str, Any]:
         "integrations": plain(_INTEGRATIONS, job.integrations),
         "is_pause_wanted": job.is_pause_wanted,
         "request_digest": job.request_digest,
+        "name": job.name,
+        "description": job.description,
+        "search_text": f"{job.name}\n{job.description or ''}".casefold(),
+        "key_id": job.key_id,
+        "needs_deployment": job.needs_deployment,
+        "started_at": job.started_at,
+        "progress": plain(_PROGRESS, job.progress),
+        "num_trained_tokens": job.num_trained_tokens,
+        "model_name": job.model_name,
+        "training_filename": job.training_file.filename,
+        "training_reference": job.training_file.reference,
+        "validation_filename": None if validation is None else validation.filename,
+        "validation_reference": None if validation is None else validation.reference,
     }
 
 
@@ -195,12 +259,25 @@ def _job(row: Row) -> Job:
         integrations=_INTEGRATIONS.validate_python(row["integrations"]),
         is_pause_wanted=row["is_pause_wanted"],
         request_digest=row["request_digest"],
+        name=row["name"],
+        description=row["description"],
+        key_id=row["key_id"],
+        needs_deployment=row["needs_deployment"],
+        started_at=row["started_at"],
+        updated_at=row["updated_at"],
+        progress=_PROGRESS.validate_python(row["progress"]),
+        model_name=row["model_name"],
     )
 
 
 def _pinned(row: Row, which: str) -> PinnedFile:
     blob = Blob(sha256=row[f"{which}_sha256"], size_bytes=row[f"{which}_bytes"])
-    return PinnedFile(file_id=row[f"{which}_file_id"], blob=blob)
+    return PinnedFile(
+        file_id=row[f"{which}_file_id"],
+        blob=blob,
+        filename=row[f"{which}_filename"],
+        reference=row[f"{which}_reference"],
+    )
 
 
 def _checkpoint(row: Row) -> Checkpoint:

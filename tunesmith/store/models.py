@@ -13,6 +13,7 @@ from tunesmith.store.tables import (
     base_model_names,
     base_models,
     checkpoint_permissions,
+    deployments,
     organizations,
     registered_adapters,
     tuned_models,
@@ -108,10 +109,44 @@ class Models:
         return None if row is None else _tuned(row)
 
     def list_tuned(self, owner: UUID) -> tuple[TunedModel, ...]:
-        query = _WITH_SLUG.where(tuned_models.c.organization_id == owner).order_by(
+        """But for those that have still to be deployed."""
+        waits = sa.exists().where(
+            deployments.c.model_id == tuned_models.c.id, deployments.c.deployed_at.is_(None)
+        )
+        query = _WITH_SLUG.where(tuned_models.c.organization_id == owner, ~waits).order_by(
             tuned_models.c.seq
         )
         return tuple(_tuned(row) for row in self._connection.execute(query).mappings())
+
+    def find_of_job(self, job_id: UUID) -> TunedModel | None:
+        """What a job has left behind at its end."""
+        query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
+    def find_named(self, name: str, owner: UUID) -> TunedModel | None:
+        """The one that has been deployed under that name."""
+        query = _WITH_SLUG.join(deployments, deployments.c.model_id == tuned_models.c.id).where(
+            deployments.c.organization_id == owner,
+            deployments.c.name == name,
+            deployments.c.deployed_at.is_not(None),
+        )
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else _tuned(row)
+
+    def is_waiting(self, model_id: UUID) -> bool:
+        """Whether it has still to be deployed."""
+        query = sa.select(deployments.c.seq).where(
+            deployments.c.model_id == model_id, deployments.c.deployed_at.is_(None)
+        )
+        return self._connection.scalar(query) is not None
+
+    def leave_job(self, job_id: UUID) -> None:
+        """The job is to be deleted: its own model stays, those of its checkpoints go."""
+        of_checkpoints = (tuned_models.c.job_id == job_id, tuned_models.c.step.is_not(None))
+        self._connection.execute(sa.delete(tuned_models).where(*of_checkpoints))
+        rest = sa.update(tuned_models).where(tuned_models.c.job_id == job_id)
+        self._connection.execute(rest.values(job_id=None))
 
     def delete_tuned(self, model_id: UUID) -> None:
         """With its registration, if it has one."""

@@ -75,6 +75,8 @@ files = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime, index=True),
+    sa.Column("title", sa.Text),
+    sa.Column("num_examples", sa.BigInteger),
     sa.Index(None, "organization_id", "seq"),
 )
 
@@ -161,7 +163,24 @@ jobs = sa.Table(
     sa.Column("integrations", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("is_pause_wanted", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("request_digest", sa.Text),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
+    sa.Column("description", sa.Text),
+    sa.Column("search_text", sa.Text, nullable=False, server_default=""),  # of both, casefolded
+    sa.Column("key_id", sa.Uuid),
+    sa.Column("needs_deployment", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("started_at", UtcTime),
+    sa.Column("updated_at", UtcTime),
+    sa.Column("progress", sa.JSON),
+    sa.Column("num_trained_tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("model_name", sa.Text),
+    sa.Column("training_filename", sa.Text),
+    sa.Column("training_reference", sa.Text),
+    sa.Column("validation_filename", sa.Text),
+    sa.Column("validation_reference", sa.Text),
+    sa.Column("logged_ms", sa.BigInteger, nullable=False, server_default="0"),  # newest event's
     sa.Index(None, "organization_id", "seq"),
+    sa.Index(None, "organization_id", "created_at"),
+    sa.Index(None, "organization_id", "status"),
 )
 
 # One row for each job that wants something done; a row with a worker is leased to it.
@@ -190,10 +209,13 @@ events = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("level", sa.Text, nullable=False),
-    sa.Column("step", sa.Integer),  # set for metric points alone, which are one a step
+    # Set for metric points alone, which are one a step; not for those from before a restart.
+    sa.Column("step", sa.Integer),
+    sa.Column("logged_ms", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("data", sa.JSON, nullable=False),
     sa.UniqueConstraint("job_id", "step"),
     sa.Index(None, "job_id", "seq"),
+    sa.Index(None, "job_id", "logged_ms"),
 )
 
 checkpoints = sa.Table(
@@ -259,6 +281,24 @@ checkpoint_permissions = sa.Table(
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id")),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.UniqueConstraint("model_id", "project"),
+)
+
+# The plain names of jobs' models; without a `deployed_at` the model does not answer yet.
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    _sequence(),
+    sa.Column(
+        "model_id",
+        sa.Uuid,
+        sa.ForeignKey("tuned_models.id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("deployed_at", UtcTime),
+    sa.UniqueConstraint("organization_id", "name"),
 )
 
 workers = sa.Table(

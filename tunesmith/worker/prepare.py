@@ -51,8 +51,6 @@ class Workshop:
         """Raises `Unavailable` where the server is away."""
         training_file, validation_file = self.fetch_data(assignment, folder)
         asked = assignment.hyperparameters
-        multiplier = cast(float, asked.learning_rate_multiplier)
-        share = LEARNING_RATE_SHARE[assignment.method]
         return TrainSpec(
             run_id=f"{assignment.job_id}-a{assignment.attempt}",
             training_file=training_file,
@@ -65,7 +63,8 @@ class Workshop:
             lora=LoraSpec(rank=asked.lora_rank, alpha=asked.lora_alpha, dropout=asked.lora_dropout),
             num_epochs=cast(int, asked.num_epochs),
             batch_size=cast(int, asked.batch_size),
-            learning_rate=assignment.base_model.learning_rate * share * multiplier,
+            learning_rate=_learning_rate(assignment),
+            warmup_steps=asked.warmup_steps,
             seed=assignment.seed,
             max_length_tokens=assignment.base_model.context_tokens,
             checkpoint_every_seconds=checkpoint_seconds,
@@ -99,6 +98,15 @@ class Workshop:
             self._client.fetch(artifact, aside)
         aside.rename(folder)
         return folder
+
+
+def _learning_rate(assignment: Assignment) -> float:
+    asked = assignment.hyperparameters
+    if asked.learning_rate is not None:
+        return asked.learning_rate
+    share = LEARNING_RATE_SHARE[assignment.method]
+    multiplier = cast(float, asked.learning_rate_multiplier)
+    return assignment.base_model.learning_rate * share * multiplier
 
 
 def check_data(

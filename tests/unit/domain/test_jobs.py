@@ -17,7 +17,7 @@ def validate(job: Job) -> Job:
 
 
 def start(job: Job) -> Job:
-    return job.started()
+    return job.started(NOW)
 
 
 def requeue(job: Job) -> Job:
@@ -34,7 +34,11 @@ def fail(job: Job) -> Job:
 
 def succeed(job: Job) -> Job:
     return job.succeeded(
-        tuned_model_short_id="abcd1234", results_file_id=uuid4(), trained_tokens=5, now=NOW
+        model_name="base-abc",
+        tuned_model_short_id="abcd1234",
+        results_file_id=uuid4(),
+        trained_tokens=5,
+        now=NOW,
     )
 
 

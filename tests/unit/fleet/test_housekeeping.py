@@ -44,7 +44,7 @@ def leased(database: Database, clock: Clock) -> Job:
         scheduling.register(store, box, clock())
         store.queue.lease_next(box.name, box.incarnation, clock(), clock() + timedelta(minutes=1))
         job = store.jobs.get(job.id, owner.id)
-        store.jobs.replace(job, job.started())
+        store.jobs.replace(job, job.started(NOW))
     return job
 
 

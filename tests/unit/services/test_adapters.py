@@ -16,7 +16,7 @@ from tunesmith.domain.adapters import CONFIG_FILE, WEIGHTS_FILE, AdapterLimits, 
 from tunesmith.domain.errors import InvalidAdapter, InvalidRequest, NotFound
 from tunesmith.domain.hyperparameters import Hyperparameters
 from tunesmith.domain.jobs import JobStatus
-from tunesmith.domain.models import TunedModel
+from tunesmith.domain.models import Deployment, TunedModel
 from tunesmith.services import adapter_files, adapters, models, tensor_headers
 from tunesmith.services.context import Context, House
 from tunesmith.store.database import Store
@@ -54,6 +54,23 @@ def test_an_adapter_answers_with_its_second_file(ctx: Context) -> None:
     assert [artifact.name for artifact in model.artifacts] == [CONFIG_FILE, WEIGHTS_FILE]
     assert adapters.usable_model(ctx, adapter.id.hex) == model
     assert models.list_tuned(ctx) == (model,)
+
+
+def test_what_has_still_to_be_deployed_does_not_answer(ctx: Context, store: Store) -> None:
+    adapter = adapters.create(ctx, NEW)
+    assert adapters.find_answering(ctx, "mine") is None
+    add_pair(ctx, "mine")
+    model = adapters.usable_model(ctx, "mine")
+    waiting = Deployment(
+        model_id=model.id, organization_id=ctx.owner, name="mine-deployed", deployed_at=None
+    )
+    store.deployments.add(waiting)
+    for reference in ("mine", str(adapter.id)):
+        assert adapters.find_answering(ctx, reference) is None
+        with pytest.raises(InvalidRequest, match="still to be deployed"):
+            adapters.usable_model(ctx, reference)
+    store.deployments.deploy(model.id, ctx.now())
+    assert adapters.find_answering(ctx, "mine") == adapters.usable_model(ctx, "mine") == model
 
 
 def test_an_adapter_that_a_job_makes_answers_with_what_the_job_leaves(

@@ -16,13 +16,15 @@ from tunesmith.domain.adapters import NewAdapter
 from tunesmith.domain.errors import NotFound, PermissionDenied
 from tunesmith.domain.files import Blob, File, FilePurpose
 from tunesmith.domain.hyperparameters import Hyperparameters
-from tunesmith.domain.jobs import JobFilter, NewJob
+from tunesmith.domain.jobs import Action, JobFilter, JobSearch, NewJob
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
 from tunesmith.domain.uploads import Completion, NewUpload, Upload
 from tunesmith.services import (
     accounts,
     adapters,
+    datasets,
+    deployments,
     files,
     inference,
     jobs,
@@ -143,6 +145,24 @@ NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
         Scope.JOBS_READ,
         lambda ctx: jobs.list_checkpoints(ctx, SOME_ID, PAGE),
     ),
+    jobs.search: (Scope.JOBS_READ, lambda ctx: jobs.search(ctx, JobSearch())),
+    jobs.count_by_status: (Scope.JOBS_READ, jobs.count_by_status),
+    jobs.get_to: (Scope.JOBS_WRITE, lambda ctx: jobs.get_to(ctx, Action.DELETE, SOME_ID)),
+    jobs.restart: (Scope.JOBS_WRITE, lambda ctx: jobs.restart(ctx, SOME_ID)),
+    jobs.delete: (Scope.JOBS_WRITE, lambda ctx: jobs.delete(ctx, SOME_ID)),
+    jobs.list_log: (Scope.JOBS_READ, lambda ctx: jobs.list_log(ctx, SOME_ID, [], None, 1)),
+    jobs.list_metrics: (Scope.JOBS_READ, lambda ctx: jobs.list_metrics(ctx, SOME_ID)),
+    deployments.deploy: (Scope.JOBS_WRITE, lambda ctx: deployments.deploy(ctx, SOME_ID)),
+    datasets.add: (
+        Scope.JOBS_WRITE,
+        lambda ctx: datasets.add(ctx, filename="a", blob=EMPTY, num_examples=1),
+    ),
+    datasets.imported: (
+        Scope.JOBS_WRITE,
+        lambda ctx: datasets.imported(ctx, "a", EMPTY, 1),
+    ),
+    datasets.list_: (Scope.JOBS_READ, lambda ctx: datasets.list_(ctx, offset=0, limit=1)),
+    datasets.delete: (Scope.JOBS_WRITE, lambda ctx: datasets.delete(ctx, SOME_ID)),
     pausing.pause: (Scope.JOBS_WRITE, lambda ctx: pausing.pause(ctx, SOME_ID)),
     pausing.resume: (Scope.JOBS_WRITE, lambda ctx: pausing.resume(ctx, SOME_ID)),
     models.add_base: (Scope.ADMIN, lambda ctx: models.add_base(ctx, base_model("new"))),
@@ -182,7 +202,17 @@ OPEN_TO_EVERY_KEY = {
     models.list_bases,
     models.find_tuned,
     models.find_usable,
+    models.find_named,
     models.list_tuned,
+}
+
+
+# Those that come after another function of the table, which has asked for the scope.
+CALLED_WITH_WHAT_WAS_FOUND = {
+    datasets.find_named,
+    datasets.get,  # for whoever reads or writes jobs
+    deployments.find,
+    jobs.warn,
 }
 
 
@@ -197,9 +227,21 @@ def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
 
 
 def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
-    services = (accounts, adapters, files, inference, jobs, models, pausing, permissions, uploads)
+    services = (
+        accounts,
+        adapters,
+        datasets,
+        deployments,
+        files,
+        inference,
+        jobs,
+        models,
+        pausing,
+        permissions,
+        uploads,
+    )
     known = set().union(*map(functions_with_a_caller, services))
-    assert known == set(NEEDED) | OPEN_TO_EVERY_KEY
+    assert known == set(NEEDED) | OPEN_TO_EVERY_KEY | CALLED_WITH_WHAT_WAS_FOUND
 
 
 @pytest.mark.parametrize("function", NEEDED, ids=lambda f: f"{f.__module__}.{f.__name__}")
@@ -209,7 +251,7 @@ def test_a_key_without_the_scope_is_refused_and_one_with_it_is_not(
     house.blobs.put(b"")
     needed, call = NEEDED[function]
     scopes = frozenset({needed}) if isinstance(needed, Scope) else needed
-    all_but_it = frozenset(Scope) - scopes - {Scope.ADMIN}
+    all_but_it = frozenset(Scope) - scopes - {Scope.ADMIN, Scope.ALL_JOBS, Scope.EVERYTHING}
     with pytest.raises(PermissionDenied, match=min(scopes).value):
         call(context(store, house, owner, all_but_it))
     for scope in scopes:
@@ -251,6 +293,14 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
     [
         ("job", jobs.get),
         ("job", jobs.stop),
+        ("job", jobs.restart),
+        ("job", jobs.delete),
+        ("job", deployments.deploy),
+        ("job", lambda ctx, id: jobs.list_log(ctx, id, [], None, 1)),
+        ("job", jobs.list_metrics),
+        ("job", lambda ctx, id: jobs.get_to(ctx, Action.DELETE, id)),
+        ("file", datasets.get),
+        ("file", datasets.delete),
         ("job", pausing.pause),
         ("job", pausing.resume),
         ("job", lambda ctx, id: jobs.list_events(ctx, id, PAGE)),

@@ -94,7 +94,7 @@ def test_a_change_is_written(database: Database, owner: Organization) -> None:
     with database.write() as store:
         made = job(owner)
         store.jobs.add(made)
-        store.jobs.replace(made, made.started())
+        store.jobs.replace(made, made.started(NOW))
         assert store.jobs.get(made.id, owner.id).status is JobStatus.RUNNING
 
 
@@ -106,7 +106,7 @@ def test_a_change_of_a_job_in_another_status_is_refused(
         store.jobs.add(made)
         store.jobs.replace(made, made.stopped(NOW))
         with pytest.raises(Conflict):
-            store.jobs.replace(made, made.started())
+            store.jobs.replace(made, made.started(NOW))
         assert store.jobs.get(made.id, owner.id).status is JobStatus.STOPPED
 
 
@@ -116,7 +116,7 @@ def test_a_change_by_an_older_attempt_is_refused(database: Database, owner: Orga
         box = registration()
         store.queue.lease_next(box.name, box.incarnation, NOW, NOW)
         with pytest.raises(Conflict):
-            store.jobs.replace(made, made.started())
+            store.jobs.replace(made, made.started(NOW))
 
 
 def test_a_step_has_one_checkpoint_the_newest(database: Database, owner: Organization) -> None:

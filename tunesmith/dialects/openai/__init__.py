@@ -56,4 +56,4 @@ def build(
     return app
 
 
-__all__ = ["PREFIX", "build", "integrations", "webhooks"]
+__all__ = ["PREFIX", "build", "integrations", "translate", "webhooks"]

@@ -21,13 +21,18 @@ def resolve(ctx: Context, name: str) -> BaseModel | TunedModel:
     """
     short_id = translate.short_id_in(name)
     if short_id is None:
-        model = models.find_base(ctx, name) or adapters.find_answering(ctx, name)
-    else:
-        tuned = models.find_usable(ctx, short_id)
-        model = tuned if tuned and translate.model_name(tuned) == name else None
-    if model is None:
+        named = (
+            models.find_base(ctx, name)
+            or models.find_named(ctx, name)
+            or adapters.find_answering(ctx, name)
+        )
+        if named is None:
+            raise NotFound("model", name, param="model")
+        return named
+    tuned = models.find_usable(ctx, short_id)
+    if tuned is None or translate.model_name(tuned) != name:
         raise NotFound("model", name, param="model")
-    return model
+    return tuned
 
 
 def owned(ctx: Context, name: str) -> TunedModel:

@@ -84,6 +84,14 @@ def inner_id(kind: str, outer: str, *, param: str | None = None) -> UUID:
     return UUID(int=number)
 
 
+def find_file_id(outer: str) -> UUID | None:
+    """The UUID in the id of a file; None for what is none."""
+    try:
+        return inner_id("file", outer)
+    except NotFound:
+        return None
+
+
 def kind_of_id(outer: str) -> str:
     """Whose cursor this looks like."""
     kinds = (kind for kind, prefix in _PREFIXES.items() if outer.startswith(prefix))

@@ -314,6 +314,10 @@ def _event_message(event: Event, job: Job, organization: Organization) -> str:
             return "Fine-tuning job resumed; it waits for a worker to go on"
         case EventKind.STOPPED:
             return "Fine-tuning job cancelled; its checkpoints are kept"
+        case EventKind.RESTARTED:
+            return "Fine-tuning job started anew; what was before counts no more"
+        case EventKind.DEPLOYED:
+            return "The fine-tuned model has been deployed"
         case EventKind.FAILED if job.failure is not None:
             return _failure_message(job.failure)
         case _:

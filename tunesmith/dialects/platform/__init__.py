@@ -1,0 +1,41 @@
+"""The platform API: fine-tuning jobs, their observation, datasets and chat, by scoped keys."""
+
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from tunesmith.dialects.platform import chat, datasets, jobs, observation
+from tunesmith.dialects.platform.errors import render
+from tunesmith.dialects.platform.paths import BothSlashForms
+from tunesmith.http import Foundation, render_errors_with
+
+PREFIX = "/api/v1"
+
+
+def build(
+    foundation: Foundation,
+    *,
+    max_upload_bytes: int,
+    import_dir: Path | None,
+    chat_app: ASGIApp,
+    file_id_of: Callable[[str], UUID | None],
+) -> FastAPI:
+    """`chat_app` answers `/chat/completions`; `file_id_of` reads the file ids of another API."""
+    app = FastAPI(
+        title="Tunesmith, platform dialect",
+        description="Fine-tuning jobs, by keys with scopes.",
+        redirect_slashes=False,
+    )
+    app.state.foundation = foundation
+    app.state.max_upload_bytes = max_upload_bytes
+    app.state.import_dir = import_dir
+    app.state.chat_app = chat_app
+    app.state.file_id_of = file_id_of
+    render_errors_with(app, render)
+    app.add_middleware(BothSlashForms)
+    for module in (jobs, observation, datasets, chat):
+        app.include_router(module.router)
+    return app

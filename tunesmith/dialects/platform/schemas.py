@@ -1,0 +1,243 @@
+"""The wire: jobs, their observation and datasets.
+
+https://docs.strongly.ai/docs/api/fine-tuning, as of August 2026.
+"""
+
+import json
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from fastapi import Request as HttpRequest
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from tunesmith import json_body
+from tunesmith.domain.errors import InvalidRequest
+
+MAX_NAME_LENGTH = 200
+MAX_DESCRIPTION_LENGTH = 10_000
+MAX_REFERENCE_LENGTH = 4096
+
+Status = Literal["queued", "running", "completed", "failed", "stopped"]
+
+
+class Request(json_body.Request):
+    """A JSON body. Keys that it does not know are passed over; the job's log names them."""
+
+    @classmethod
+    def _is_heeded(cls, name: str, value: Any) -> bool:
+        return name in cls.model_fields
+
+
+class Hyperparameters(BaseModel):
+    """What is misspelt here would change what is learned, so nothing is passed over."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    epochs: int | None = Field(
+        None, ge=1, validation_alias=AliasChoices("epochs", "n_epochs"), description="3 by default."
+    )
+    learningRate: float | None = Field(None, gt=0, description="0.0002 by default.")
+    batchSize: int | None = Field(None, ge=1, description="8 by default.")
+    warmupSteps: int | None = Field(None, ge=0, description="0 by default.")
+
+
+class CreateJob(Request):
+    NAME: ClassVar[Any] = StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=MAX_NAME_LENGTH
+    )
+
+    name: Annotated[str, NAME]
+    baseModel: str
+    trainingDataset: str = Field(min_length=1, max_length=MAX_REFERENCE_LENGTH)
+    description: str | None = Field(None, max_length=MAX_DESCRIPTION_LENGTH)
+    validationFile: str | None = Field(None, min_length=1, max_length=MAX_REFERENCE_LENGTH)
+    hyperparameters: Hyperparameters | None = None
+    suffix: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    method: Literal["lora"] | None = None
+
+
+Body = TypeVar("Body", bound=Request)
+
+
+async def read(request: HttpRequest, kind: type[Body]) -> tuple[Body, list[str]]:
+    """The body, whatever its content type says it is, and the keys that it has beside ours.
+
+    Read by hand, because it is judged last: after the key, its scope and what the path names.
+    """
+    body = await request.body()
+    try:
+        sent = json.loads(body)
+        json.dumps(sent, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("The body has half a character (a lone surrogate).") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The body is not valid JSON; send a JSON object.") from error
+    try:
+        asked = kind.model_validate(sent)
+    except ValidationError as error:
+        raise _invalid(error) from error
+    return asked, [name for name in sent if name not in kind.model_fields]
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return InvalidRequest(f"{field or 'The body'}: {first['msg']}.", param=field or None)
+
+
+def openapi_body(kind: type[Request]) -> dict[str, Any]:
+    schema = kind.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    content = {"application/json": {"schema": _inlined(schema, definitions)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
+
+
+class CreatedJob(BaseModel):
+    id: str
+    name: str
+    baseModel: str
+    status: Status
+    createdAt: str
+
+
+class JobItem(BaseModel):
+    id: str
+    name: str
+    baseModel: str
+    status: Status
+    description: str | None
+    owner: str
+    organizationId: str
+    trainedTokens: int
+    startedAt: str | None
+    finishedAt: str | None
+    createdAt: str
+    updatedAt: str
+
+
+class ShownHyperparameters(BaseModel):
+    """null is what another API left open and is not decided yet."""
+
+    epochs: int | None
+    learningRate: float | None
+    batchSize: int | None
+    warmupSteps: int | None
+
+
+class LastMetrics(BaseModel):
+    trainingLoss: float | None
+    validationLoss: float | None
+    epoch: int
+
+
+class Job(JobItem):
+    trainingDataset: str
+    trainingFile: str | None
+    validationFile: str | None
+    hyperparameters: ShownHyperparameters
+    suffix: str | None
+    resultModel: str | None
+    deployed: bool
+    deployedAt: str | None
+    attempt: int
+    error: str | None
+    metrics: LastMetrics | None
+
+
+class JobList(BaseModel):
+    count: int
+    limit: int
+    offset: int
+    jobs: list[JobItem]
+
+
+class JobStatus(BaseModel):
+    id: str
+    status: Status
+    trainedTokens: int
+    metrics: LastMetrics | None
+    error: str | None
+    startedAt: str | None
+    finishedAt: str | None
+    updatedAt: str
+
+
+class Done(BaseModel):
+    id: str
+    status: Status
+    message: str
+
+
+class Deployed(BaseModel):
+    id: str
+    resultModel: str
+    status: Literal["deployed"]
+    message: str
+
+
+class MetricPoint(BaseModel):
+    step: int
+    trainingLoss: float | None
+    validationLoss: float | None
+    learningRate: float | None
+
+
+class Metrics(BaseModel):
+    trainingLoss: float | None
+    validationLoss: float | None
+    currentEpoch: int
+    totalEpochs: int
+    trainedTokens: int
+    steps: list[MetricPoint]
+
+
+class JobMetrics(BaseModel):
+    jobId: str
+    metrics: Metrics
+
+
+class LogLine(BaseModel):
+    timestamp: str
+    level: Literal["debug", "info", "warning", "error"]
+    message: str
+
+
+class JobLogs(BaseModel):
+    jobId: str
+    logs: list[LogLine]
+
+
+class Stats(BaseModel):
+    total: int
+    running: int
+    completed: int
+    failed: int
+    queued: int
+    stopped: int
+
+
+class Dataset(BaseModel):
+    """`examples` is null for files that came in by another API, which does not count them."""
+
+    id: str
+    name: str
+    fileName: str
+    bytes: int
+    examples: int | None
+    createdAt: str
+
+
+class DatasetList(BaseModel):
+    count: int
+    limit: int
+    offset: int
+    datasets: list[Dataset]
