@@ -93,6 +93,26 @@ def test_an_adapter_that_a_job_makes_answers_with_what_the_job_leaves(
     assert [state.adapter.name for state in adapters.list_(ctx)] == ["mine"]
 
 
+def test_a_public_adapter_that_a_job_made_answers_others_by_every_id(
+    ctx: Context, store: Store, stranger: Context
+) -> None:
+    adapters.create(ctx, replace(NEW, is_public=True))
+    made = adapters.train(
+        ctx,
+        "mine",
+        filename="a.jsonl",
+        blob=ctx.house.blobs.put(b"{}\n"),
+        hyperparameters=Hyperparameters(lora_rank=4),
+    )
+    assert made.job_id is not None
+    left = tuned_model(ctx, made.job_id)
+    store.models.add_tuned(left)
+    store.adapters.settle(made.job_id, left.id, ctx.now())
+    for reference in ("mine", str(made.id), str(left.id)):
+        assert adapters.usable_model(stranger, reference) == left
+        assert adapters.find_answering(stranger, reference) == left
+
+
 def test_a_model_outlives_its_job_in_the_list(ctx: Context, store: Store) -> None:
     adapters.create(ctx, NEW)
     add_pair(ctx, "mine")
