@@ -41,5 +41,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     figures = terminalreporter.config.stash.get(FIGURES, {})
     if figures:
         terminalreporter.section("conformance")
+    width = max(map(len, figures), default=0)
     for name, result in figures.items():
-        terminalreporter.write_line(f"{name}: {result}")
+        terminalreporter.write_line(f"{name:{width}}  {result}")

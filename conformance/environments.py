@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".conformance"
-_OWN_SETTINGS = ("OPENAI_", "TUNESMITH_", "LITELLM_")
+_OWN_SETTINGS = ("OPENAI_", "TUNESMITH_", "LITELLM_", "CLOUDFLARE_", "WRANGLER_", "CF_")
 
 
 def python_with(name: str, *requirements: str) -> Path:

@@ -27,28 +27,26 @@ from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.contract.openai.support import EXAMPLES
 from tests.contract.worker import Worker
 from tunesmith import app as application
 from tunesmith.cli import logs
 from tunesmith.cli.serve import LocalWorker
 from tunesmith.dialects import openai
 from tunesmith.dialects.openai import schemas_jobs, translate, translate_jobs
-from tunesmith.domain.accounts import USER_SCOPES
+from tunesmith.domain.jobs import JobFilter
+from tunesmith.domain.paging import PageRequest
 from tunesmith.http import Foundation
-from tunesmith.services import accounts, jobs
+from tunesmith.services import accounts, jobs, pausing
 from tunesmith.services.context import Context
 from tunesmith.settings import Settings
 from tunesmith.store.database import Store
 
-KEY = "My API Key"
-ADMIN_KEY = "My Admin API Key"
+KEY = "My API Key"  # may administer, for Python asks for permissions with it, too
 ALIASES = ("gpt-4o-mini", "gpt-6-astra", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
 PART = "string"
+JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"  # and, for permissions, a checkpoint
 CONTENT = b"Example data"
-EXAMPLE = {
-    "messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
-}
-EXAMPLES = "\n".join(json.dumps(EXAMPLE) for _ in range(10)).encode()
 
 
 class StandIns:
@@ -120,7 +118,9 @@ class Seeds:
 
     def __init__(self, url: str, foundation: Foundation) -> None:
         self._foundation = foundation
-        self._http = httpx.Client(base_url=f"{url}/v1", headers=_bearer(KEY), timeout=60)
+        self._http = httpx.Client(
+            base_url=f"{url}/v1", headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+        )
 
     def make(self, test: str, names: list[str]) -> dict[str, str]:
         """Our ids by the suite's, for a test whose source has these names."""
@@ -131,6 +131,8 @@ class Seeds:
         tuned_model = self._tuned_model() if needs_model else ""
         for name in names:
             match name.partition("-")[0]:
+                case "ft" if "test_checkpoints" in test:
+                    ids[name] = self._trained_job()
                 case "ft" if not is_of_checkpoints:
                     ids[name] = self._job(is_paused="resume" in test)
                 case "ft" | "ft:gpt":
@@ -141,15 +143,29 @@ class Seeds:
                     ids[name] = self._upload()
                     if "complete" in test:
                         ids[PART] = self._part(ids[name])
+                case "after":
+                    ids[name] = self._last_seen(test, ids.get(JOB, ""))
                 case _:
                     ids[name] = self._permission(tuned_model)
         return ids
+
+    def _last_seen(self, test: str, job: str) -> str:
+        """An item of the list that the test goes on with."""
+        if "test_permissions" in test:
+            return self._permission(job, project="project_id")
+        if "test_checkpoints" in test:
+            return self._first_of(f"/fine_tuning/jobs/{job}/checkpoints")
+        if "list_events" in test:
+            return self._first_of(f"/fine_tuning/jobs/{job}/events")
+        if "test_jobs" in test:
+            return self._job(metadata={"foo": "string"})
+        return self._file()
 
     def _end_what_runs(self) -> None:
         """What an earlier test left in the queue would keep the worker from answering this one."""
         with self._foundation.database.write() as store:
             ctx = self._context(store)
-            for job in jobs.list_(ctx, translate.page_request("job", 100, None), {}).items:
+            for job in jobs.list_(ctx, PageRequest(limit=100), JobFilter()).items:
                 if not job.status.is_final:
                     jobs.stop(ctx, job.id)
 
@@ -157,30 +173,35 @@ class Seeds:
         part = {"file": ("train.jsonl", EXAMPLES)}
         return self._made("/files", data={"purpose": "fine-tune"}, files=part)
 
-    def _job(self, *, is_paused: bool) -> str:
+    def _job(self, *, is_paused: bool = False, metadata: dict[str, str] | None = None) -> str:
         file = self._file()
         with self._foundation.database.write() as store:
-            job_id = self._create(store, file)
-            self._worker(store).start(job_id)
-        name = translate.outer_id("ftjob-", job_id)
-        if is_paused:
-            self._made(f"/fine_tuning/jobs/{name}/pause")
-        return name
+            job_id = self._create(store, file, metadata)
+            worker = self._worker(store)
+            assignment = worker.start(job_id)
+            if is_paused:
+                pausing.pause(self._context(store), job_id)
+                worker.let_go(assignment, step=1)
+        return translate.outer_id("ftjob-", job_id)
 
-    def _tuned_model(self) -> str:
+    def _trained_job(self) -> str:
         file = self._file()
         with self._foundation.database.write() as store:
             job_id = self._create(store, file)
             self._worker(store).train(job_id)
-        name = translate.outer_id("ftjob-", job_id)
-        answer = self._http.get(f"/fine_tuning/jobs/{name}")
+        return translate.outer_id("ftjob-", job_id)
+
+    def _tuned_model(self) -> str:
+        answer = self._http.get(f"/fine_tuning/jobs/{self._trained_job()}")
         return str(answer.raise_for_status().json()["fine_tuned_model"])
 
-    def _permission(self, checkpoint: str) -> str:
+    def _first_of(self, path: str) -> str:
+        return str(self._http.get(path).raise_for_status().json()["data"][0]["id"])
+
+    def _permission(self, checkpoint: str, project: str = "string") -> str:
         answer = self._http.post(
             f"/fine_tuning/checkpoints/{checkpoint}/permissions",
-            json={"project_ids": ["string"]},
-            headers=_bearer(ADMIN_KEY),
+            json={"project_ids": [project]},
         )
         return str(answer.raise_for_status().json()["data"][0]["id"])
 
@@ -194,9 +215,9 @@ class Seeds:
     def _made(self, path: str, **content: Any) -> str:
         return str(self._http.post(path, **content).raise_for_status().json()["id"])
 
-    def _create(self, store: Store, file: str) -> UUID:
-        body = schemas_jobs.CreateJob(model=application.TINY, training_file=file)
-        return jobs.create(self._context(store), translate_jobs.new_job(body)).id
+    def _create(self, store: Store, file: str, metadata: dict[str, str] | None = None) -> UUID:
+        body = schemas_jobs.CreateJob(model=application.TINY, training_file=file, metadata=metadata)
+        return jobs.create(self._context(store), translate_jobs.new_job(body, None)).id
 
     def _worker(self, store: Store) -> Worker:
         """One that does all in this transaction: the real worker must not come in between."""
@@ -210,20 +231,13 @@ class Seeds:
         return Context(store=store, house=house, organization=organization, key=key)
 
 
-def _bearer(secret: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {secret}"}
-
-
 def main(folder: Path) -> None:
     """Serve until killed, and write the address to `url` in the folder."""
     logs.set_up("warning")
-    settings = Settings(data_dir=folder, admin_key=SecretStr(ADMIN_KEY), port=0, threads=1)
+    settings = Settings(data_dir=folder, admin_key=SecretStr(KEY), port=0, threads=1)
     service = application.build(settings).asgi
     foundation = _foundation_of(service)
     with foundation.database.write() as store:
-        accounts.ensure_key(
-            store, name="suite", scopes=USER_SCOPES, secret=KEY, now=foundation.house.now()
-        )
         base = store.models.find_base(application.TINY)
         assert base is not None
         store.models.put_base(replace(base, aliases=ALIASES))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conformance.clients.data import conversations
+from conformance.clients.data import conversations, preferences
 from conformance.conftest import Figure
 from conformance.environments import ROOT, environment, node_modules_with, python_with
 from tests.e2e.service import ADMIN_KEY, Service, wait_for_job
@@ -43,6 +43,38 @@ SEEN_BY_ALL = {
     "file deleted": True,
     "deleted file": "NotFoundError",
 }
+SEEN_BEYOND = {
+    "upload": ["completed", True, "fine-tune"],
+    "parts are one file": True,
+    "part": ["upload.part", True],
+    "upload is cancelled": "cancelled",
+    "preferences": ["succeeded", True, 0.2, 1],
+    "a pair's loss at first": 0.69,
+    "rewards are told": True,
+    "pausing": "running",
+    "paused": "paused",
+    "its snapshot answers": True,
+    "resumed": "queued",
+    "runs again": "running",
+    "cancelled": "cancelled",
+    "permissions": ["proj_a", "proj_b"],
+    "permission is taken back": True,
+    "permissions left": ["proj_b"],
+    "grader": "text_similarity",
+    "reward": 1,
+    "call": ["paint", ["colour"]],
+    "streamed call": ["paint", True, "tool_calls"],
+    "answer in a schema": ["colour"],
+    "response": ["response", True, True],
+    "a response's stream says the same": True,
+    "its first event": "response.created",
+    "events are numbered": True,
+    "length of an embedding": 1,
+    "alike are alike": [True, True],
+    "dimensions": 8,
+}
+PYTHON_VERSIONS = ("3.52.0", "2.54.0", "1.109.1")
+NODE_VERSION = "7.55.0"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +84,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("version", ["3.52.0", "2.54.0", "1.109.1"])
+@pytest.fixture(scope="module")
+def pairs(data: Path) -> Path:
+    path = data.with_name("pairs.jsonl")
+    path.write_bytes(preferences())
+    return path
+
+
+@pytest.mark.parametrize("version", PYTHON_VERSIONS)
 def test_openais_python_client_gets_a_job_done(
     service: Service, data: Path, figure: Figure, version: str
 ) -> None:
@@ -66,11 +105,19 @@ def test_openais_python_client_gets_a_job_done(
     figure(f"OpenAI Python SDK {version}, a job's whole life", f"{len(seen) + 2} claims hold")
 
 
+@pytest.mark.parametrize("version", PYTHON_VERSIONS)
+def test_openais_python_client_gets_beyond_that(
+    service: Service, data: Path, pairs: Path, figure: Figure, version: str
+) -> None:
+    python = python_with(f"openai-{version}", f"openai=={version}")
+    assert _said(python, CLIENTS / "python_beyond.py", data, pairs, service=service) == SEEN_BEYOND
+    figure(f"OpenAI Python SDK {version}, beyond one job", f"{len(SEEN_BEYOND)} claims hold")
+
+
 def test_openais_node_client_gets_a_job_done(
     service: Service, data: Path, figure: Figure, needs_node: None
 ) -> None:
-    version = "7.55.0"
-    folder = node_modules_with(f"openai-node-{version}", f"openai@{version}")
+    version, folder = NODE_VERSION, _node_folder()
     _offer_under_another_name(service, WITH_SLASH)
     seen = _said("node", CLIENTS / "node_sdk.mjs", data, WITH_SLASH, service=service, cwd=folder)
     assert seen.pop("version") == version
@@ -80,6 +127,16 @@ def test_openais_node_client_gets_a_job_done(
     assert "Job has already completed" in message
     assert seen == SEEN_BY_ALL
     figure(f"OpenAI Node SDK {version}, a job's whole life", f"{len(seen) + 3} claims hold")
+
+
+def test_openais_node_client_gets_beyond_that(
+    service: Service, data: Path, pairs: Path, figure: Figure, needs_node: None
+) -> None:
+    """With two keys: permissions alone are asked for with the one that may administer."""
+    key = service.run("keys", "create").strip()
+    arguments = (CLIENTS / "node_beyond.mjs", data, pairs)
+    assert _said("node", *arguments, service=service, cwd=_node_folder(), key=key) == SEEN_BEYOND
+    figure(f"OpenAI Node SDK {NODE_VERSION}, beyond one job", f"{len(SEEN_BEYOND)} claims hold")
 
 
 def test_the_last_python_command_line_gets_a_job_done(
@@ -128,8 +185,16 @@ def test_litellm_gets_its_jobs_done(service: Service, data: Path, figure: Figure
     figure(f"LiteLLM {version}, its own order of calls", f"{len(seen)} claims hold")
 
 
+def _node_folder() -> Path:
+    return node_modules_with(f"openai-node-{NODE_VERSION}", f"openai@{NODE_VERSION}")
+
+
 def _said(
-    program: str | Path, *arguments: str | Path, service: Service, cwd: Path | None = None
+    program: str | Path,
+    *arguments: str | Path,
+    service: Service,
+    cwd: Path | None = None,
+    key: str = ADMIN_KEY,
 ) -> dict[str, Any]:
     """What a client's script printed on its last line."""
     done = subprocess.run(
@@ -137,7 +202,8 @@ def _said(
         cwd=cwd,
         env=environment(
             OPENAI_BASE_URL=f"{service.url}/v1",
-            OPENAI_API_KEY=ADMIN_KEY,
+            OPENAI_API_KEY=key,
+            OPENAI_ADMIN_KEY=ADMIN_KEY,
             LITELLM_LOCAL_MODEL_COST_MAP="True",  # it asks GitHub for prices otherwise
         ),
         capture_output=True,

@@ -8,7 +8,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from tunesmith.dialects import cloudflare, openai
+from tunesmith.dialects import cloudflare, openai, platform
 from tunesmith.json_body import Request
 
 NOTE = (
@@ -51,24 +51,39 @@ NOT_SERVED_OF_OPENAI: dict[str, tuple[str, str]] = {
     "webhooks.event_types.list": ("GET /webhook_event_types", _WEBHOOKS),
 }
 
-# Why a field changes nothing about the answer here. One that is not named is listed without.
-_WHY_IGNORED = {
-    "annotations": "what came with an earlier answer",
+# Why a field changes nothing about the answer here; every ignored field has its reason.
+_EARLIER = "what came with an earlier answer"
+_PREFIXES = "shared prefixes are found without a hint"
+_NOBODY_WATCHED = "users are not watched for misuse"
+WHY_IGNORED = {
+    "access_programs": "there are none here",
+    "annotations": _EARLIER,
+    "caller": _EARLIER,
+    "description": "the schema says what the answer has to be",
+    "id": _EARLIER,
+    "image": "no images are made",
     "include_obfuscation": "streams are not padded",
+    "index": "calls are taken in the order of the list",
+    "max_tool_calls": "it counts built-in tools, of which there are none",
     "metadata": "answers are not stored",
+    "mime_type": "bytes are served as bytes, whatever they are called",
     "moderation": "nothing is moderated",
-    "parallel_tool_calls": "tools are not called one by one",
-    "prompt_cache_key": "shared prefixes are found without a hint",
-    "prompt_cache_options": "shared prefixes are found without a hint",
-    "prompt_cache_retention": "shared prefixes are found without a hint",
+    "phase": _EARLIER,
+    "prediction": "it is a hint for speed, not for what is said",
+    "prompt_cache_key": _PREFIXES,
+    "prompt_cache_options": _PREFIXES,
+    "prompt_cache_retention": _PREFIXES,
+    "reasoning": "models answer without a reasoning phase",
     "reasoning_effort": "models answer without a reasoning phase",
-    "refusal": "what came with an earlier answer",
-    "safety_identifier": "nobody is watched for",
+    "safety_identifier": _NOBODY_WATCHED,
     "service_tier": "there is one tier",
+    "status": _EARLIER,
     "store": "answers are not stored",
-    "user": "nobody is watched for",
+    "strict": "required calls keep to the parameters, strict or not",
+    "user": _NOBODY_WATCHED,
     "verbosity": "models are not asked to be brief or long",
 }
+_MAX_REPEATED = 2  # lines of an object that is described wherever it stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +111,12 @@ DIALECTS = {
         module=cloudflare,
         title="Cloudflare dialect",
         clients="wrangler and Cloudflare's own SDKs",
+        not_served={},
+    ),
+    "platform.md": Dialect(
+        module=platform,
+        title="Platform dialect",
+        clients="programs that send an `X-API-Key`",
         not_served={},
     ),
 }
@@ -126,6 +147,8 @@ class Page:
         self._paths: Schema = document["paths"]
         self._components: Schema = document.get("components", {}).get("schemas", {})
         self._classes = {kind.__name__: kind for kind in _subclasses(BaseModel, dialect)}
+        self._told: dict[str, tuple[str, str]] = {}  # route and field that describe an object
+        self._current = ""
 
     def text(self) -> str:
         lines = [
@@ -154,7 +177,8 @@ class Page:
             operation = self._paths.get(route.path_format, {}).get(method.lower())
             if operation is None:  # answered, but no part of the API
                 continue
-            yield from ("", f"### {method} {self._dialect.prefix}{route.path_format}")
+            self._current = f"{method} {self._dialect.prefix}{route.path_format}"
+            yield from ("", f"### {self._current}")
             if operation.get("description"):
                 yield from ("", " ".join(operation["description"].split()))
             lines = list(self._lines(operation))
@@ -166,7 +190,10 @@ class Page:
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "query":
                 schema = parameter["schema"] | {"description": parameter.get("description", "")}
-                yield self._honoured(parameter["name"], schema, parameter.get("required", False))
+                name, is_required = parameter["name"], parameter.get("required", False)
+                if parameter.get("style") == "deepObject":
+                    name, schema = f"{name}[key]", schema | schema["additionalProperties"]
+                yield self._honoured(name, schema, is_required)
         for content in operation.get("requestBody", {}).get("content", {}).values():
             yield from self._fields(content["schema"], "", ())
 
@@ -177,10 +204,30 @@ class Page:
             return
         for field, inner in schema.get("properties", {}).items():
             path = f"{prefix}{field}"
-            yield self._honoured(path, inner, field in schema.get("required", ()))
-            for part, suffix in _objects_in(inner):
-                yield from self._fields(part, f"{path}{suffix}.", (*seen, name))
+            objects = list(_objects_in(inner))
+            line = self._honoured(path, inner, field in schema.get("required", ()))
+            if prefix and "const" in inner:  # what tells one kind of object from another
+                line = replace(line, text=" ".join(schema.get("description", "").split()))
+            yield replace(line, text=". ".join(filter(None, (line.text, self._see(objects)))))
+            for part, suffix in objects:
+                yield from self._object(part, f"{path}{suffix}", (*seen, name))
         yield from self._not_honoured(name, prefix)
+
+    def _object(self, schema: Schema, path: str, seen: tuple[str, ...]) -> Iterator[Line]:
+        name, _ = self._resolved(schema)
+        if name in self._told:
+            return
+        lines = list(self._fields(schema, f"{path}.", seen))
+        if name and len(lines) > _MAX_REPEATED:
+            self._told[name] = (self._current, path)
+        yield from lines
+
+    def _see(self, objects: list[tuple[Schema, str]]) -> str:
+        names = [self._resolved(schema)[0] for schema, _ in objects]
+        places = dict.fromkeys(self._told[name] for name in names if name in self._told)
+        here = self._current
+        said = [f"`{path}`" if route == here else f"`{path}` of {route}" for route, path in places]
+        return f"Its fields are those of {' and '.join(said)}" if said else ""
 
     def _not_honoured(self, name: str, prefix: str) -> Iterator[Line]:
         kind = self._classes.get(name)
@@ -192,7 +239,7 @@ class Page:
                 text = f"unless it is {allowed} or null" if allowed else ""
                 yield Line(f"{prefix}{field}", "", "refused", text)
             for field in sorted(kind.IGNORED):
-                yield Line(f"{prefix}{field}", "", "ignored", _WHY_IGNORED.get(field, ""))
+                yield Line(f"{prefix}{field}", "", "ignored", WHY_IGNORED[field])
             if kind.model_config.get("extra") == "ignore":
                 yield Line(f"{prefix}*", "", "ignored", "any other field")
         elif kind.model_config.get("extra") in (None, "ignore"):
@@ -252,6 +299,14 @@ class Page:
 
 def page(name: str) -> str:
     return Page(DIALECTS[name]).text()
+
+
+def requests(name: str) -> Iterator[type[Request]]:
+    """All kinds of bodies, and of the objects in them, that say what they ignore."""
+    dialect = DIALECTS[name]
+    for _ in _modules_with_routers(dialect):
+        pass  # which imports their schemas
+    return (kind for kind in _subclasses(BaseModel, dialect) if issubclass(kind, Request))
 
 
 def _modules_with_routers(dialect: Dialect) -> Iterator[Any]:

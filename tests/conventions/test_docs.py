@@ -90,3 +90,15 @@ def test_the_tree_in_the_readme_shows_the_folders_that_there_are() -> None:
         for name in named
         if not (ROOT / name).exists() and not (ROOT / "tunesmith" / name).exists()
     ] == []
+
+
+def test_every_ignored_field_has_its_reason_and_no_other_has() -> None:
+    kinds = [
+        kind for name in reference_dialects.DIALECTS for kind in reference_dialects.requests(name)
+    ]
+    assert {field for kind in kinds for field in kind.IGNORED} == set(
+        reference_dialects.WHY_IGNORED
+    )
+    for name in reference_dialects.DIALECTS:
+        page = reference_dialects.page(name)
+        assert not [line for line in page.splitlines() if line.endswith("| ignored | |")]

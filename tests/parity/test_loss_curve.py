@@ -54,6 +54,17 @@ def test_the_loss_curve_is_the_textbooks(
     assert ours == pytest.approx(textbook_losses(llama, llama_folder, spec), rel=1e-5)
 
 
+@pytest.mark.parametrize("warmup_steps", [0, 1, 7, 40])
+def test_the_warm_up_takes_as_many_steps_as_it_is_told(warmup_steps: int) -> None:
+    rates = [
+        optim.learning_rate(step, 20, peak=1.0, warmup_steps=warmup_steps, min_ratio=0.1)
+        for step in range(1, 21)
+    ]
+    rising = rates[:warmup_steps]
+    assert rising == pytest.approx([i / warmup_steps for i in range(1, len(rising) + 1)])
+    assert rates[warmup_steps:] == sorted(rates[warmup_steps:], reverse=True)
+
+
 def test_the_learning_rate_rises_then_falls_as_half_a_cosine() -> None:
     rates = [
         optim.learning_rate(step, 100, peak=1.0, warmup_steps=10, min_ratio=0.1)

@@ -46,6 +46,7 @@ class AdapterFile:
 class NewAdapter:
     name: str
     base_model: str
+    base_model_as_given: str | None = None
     description: str | None = None
     is_public: bool = False
 

@@ -52,7 +52,7 @@ def create(ctx: Context, new: NewAdapter) -> RegisteredAdapter:
         name=new.name,
         description=new.description,
         base_model=base.name,
-        base_model_as_given=new.base_model,
+        base_model_as_given=new.base_model_as_given,
         is_public=new.is_public,
         created_at=now,
         modified_at=now,
@@ -115,7 +115,8 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
         )
     if ctx.store.models.is_waiting(state.model.id):
         raise InvalidRequest(
-            f"The adapter {reference!r} has still to be deployed.", code="adapter_incomplete"
+            f"The adapter {reference!r} cannot answer yet: deploy the job that made it.",
+            code="adapter_incomplete",
         )
     return state.model
 

@@ -52,7 +52,8 @@ def deploy(ctx: Context, job_id: UUID) -> Job:
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     job.require(Action.DEPLOY)
-    model = ctx.store.models.find_of_job(job.id)
+    deployment = find(ctx, job)
+    model = None if deployment is None else ctx.store.models.find_tuned_by_id(deployment.model_id)
     if model is None:
         raise Conflict("The job's model has been deleted; there is nothing to deploy.")
     _require_loadable(ctx, model)

@@ -162,7 +162,7 @@ def restart(
         validation_file=validation_file or job.validation_file,
     )
     ctx.store.jobs.replace(job, restarted)
-    ctx.store.models.leave_job(job.id)
+    ctx.store.models.delete_checkpoints(job.id)
     ctx.store.jobs.delete_checkpoints(job.id)
     ctx.store.events.retire_steps(job.id)
     ctx.store.integrations.delete_all(job.id)
@@ -181,7 +181,8 @@ def delete(ctx: Context, job_id: UUID) -> None:
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     job.require(Action.DELETE)
     ctx.store.queue.remove(job.id)
-    ctx.store.models.leave_job(job.id)
+    ctx.store.models.delete_checkpoints(job.id)
+    ctx.store.models.forget_job(job.id)
     ctx.store.jobs.delete_checkpoints(job.id)
     ctx.store.events.delete_all(job.id)
     ctx.store.integrations.delete_all(job.id)

@@ -118,12 +118,6 @@ class Models:
         )
         return tuple(_tuned(row) for row in self._connection.execute(query).mappings())
 
-    def find_of_job(self, job_id: UUID) -> TunedModel | None:
-        """What a job has left behind at its end."""
-        query = _WITH_SLUG.where(tuned_models.c.job_id == job_id, tuned_models.c.step.is_(None))
-        row = self._connection.execute(query).mappings().one_or_none()
-        return None if row is None else _tuned(row)
-
     def find_named(self, name: str, owner: UUID) -> TunedModel | None:
         """The one that has been deployed under that name."""
         query = _WITH_SLUG.join(deployments, deployments.c.model_id == tuned_models.c.id).where(
@@ -141,12 +135,16 @@ class Models:
         )
         return self._connection.scalar(query) is not None
 
-    def leave_job(self, job_id: UUID) -> None:
-        """The job is to be deleted: its own model stays, those of its checkpoints go."""
-        of_checkpoints = (tuned_models.c.job_id == job_id, tuned_models.c.step.is_not(None))
-        self._connection.execute(sa.delete(tuned_models).where(*of_checkpoints))
-        rest = sa.update(tuned_models).where(tuned_models.c.job_id == job_id)
-        self._connection.execute(rest.values(job_id=None))
+    def delete_checkpoints(self, job_id: UUID) -> None:
+        """What a job has left on its way; its own model stays."""
+        where = (tuned_models.c.job_id == job_id, tuned_models.c.step.is_not(None))
+        self._connection.execute(sa.delete(tuned_models).where(*where))
+
+    def forget_job(self, job_id: UUID) -> None:
+        """The job is to be deleted, its model not."""
+        for table in (tuned_models, registered_adapters):
+            of_job = sa.update(table).where(table.c.job_id == job_id)
+            self._connection.execute(of_job.values(job_id=None))
 
     def delete_tuned(self, model_id: UUID) -> None:
         """With its registration, if it has one."""

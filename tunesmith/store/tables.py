@@ -258,7 +258,7 @@ registered_adapters = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("description", sa.Text),
     sa.Column("base_model", sa.Text, nullable=False),
-    sa.Column("base_model_as_given", sa.Text, nullable=False),
+    sa.Column("base_model_as_given", sa.Text),
     sa.Column("is_public", sa.Boolean, nullable=False),
     sa.Column("files", sa.JSON, nullable=False),
     sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id", ondelete="SET NULL"), index=True),

@@ -152,6 +152,13 @@ def test_bodies_that_say_nothing_good_are_refused(account: Account, body: bytes,
     refused(answer, 400, 3003)
 
 
+@pytest.mark.parametrize("name", ["@cf/tunesmith/tiny-lora", "@cf/tunesmith/tiny", "tiny-llama"])
+def test_a_base_model_is_known_by_each_of_its_names(account: Account, name: str) -> None:
+    created = result(account.http.post("/finetunes", json={"model": name, "name": "n"}))
+    assert created["model"] == name
+    assert account.one("n")["model"] == name
+
+
 def test_an_unknown_base_model_is_told_apart(account: Account) -> None:
     refused(account.create(model="@cf/nobody/nothing"), 400, 5007)
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+import httpx
 import openai
 import pytest
 
@@ -100,6 +101,18 @@ def test_events_are_worded_as_the_original_words_them(
         "tokens": 100,
         "seconds": 0.5,
     }
+
+
+def test_a_page_of_nothing_says_that_there_is_more(
+    http: httpx.Client, client: openai.OpenAI
+) -> None:
+    job = create_job(client)
+    create_job(client)
+    for path in ("", f"/{job.id}/events"):
+        page = http.get(f"/fine_tuning/jobs{path}", params={"limit": 0}).json()
+        assert (page["data"], page["has_more"]) == ([], True)
+    page = http.get(f"/fine_tuning/jobs/{job.id}/checkpoints", params={"limit": 0}).json()
+    assert (page["data"], page["has_more"]) == ([], False)
 
 
 def test_events_are_paged_newest_first(client: openai.OpenAI, worker: Worker) -> None:

@@ -225,3 +225,19 @@ def test_a_dataset_is_kept_while_a_job_needs_it(http: httpx.Client, worker: Work
 def _owner_of(server: Server, job: str) -> Context:
     with server.database.read() as store:
         return store.jobs.get_for_worker(inner(job)).organization_id
+
+
+def test_a_job_that_other_apis_know_can_be_deleted(
+    http: httpx.Client, server: Server, worker: Worker
+) -> None:
+    key = {"Authorization": f"Bearer {http.headers['x-api-key']}"}
+    job = job_in("completed", http, worker, suffix="kept")
+    act(http, "deploy", job)
+    assert act(http, "delete", job).status_code == 204
+    with httpx.Client(base_url=server.url, headers=key, verify=False) as other:
+        names = [model["id"] for model in other.get("/v1/models").json()["data"]]
+        (name,) = [name for name in names if name.startswith("ft:")]
+        assert other.get(f"/v1/models/{name}").status_code == 200
+        assert other.get("/v1/fine_tuning/jobs").json()["data"] == []
+        results = other.get("/v1/files", params={"purpose": "fine-tune-results"})
+        assert results.json()["data"] == []

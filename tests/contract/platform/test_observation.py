@@ -206,22 +206,15 @@ def test_stats_count_each_status_and_all(http: httpx.Client, worker: Worker) -> 
     }
 
 
-def test_updated_at_moves_with_each_change(
-    http: httpx.Client, worker: Worker, server: Server
-) -> None:
+def test_updated_at_moves_with_each_change(http: httpx.Client, server: Server) -> None:
     job = create_job(http)
     stamps = [retrieve(http, job)["updatedAt"]]
     try:
-        for change in (
-            lambda: worker.validate(inner(job)),
-            lambda: worker.lease(inner(job)),
-            lambda: act(http, "stop", job),
-            lambda: act(http, "restart", job),
-        ):
+        for action in ("stop", "restart", "stop"):
             server.ahead += timedelta(seconds=5)
-            change()
+            act(http, action, job)
             stamps.append(retrieve(http, job)["updatedAt"])
     finally:
         server.ahead = timedelta()
-    assert len(stamps) == 5
+    assert len(stamps) == 4
     assert stamps == sorted(set(stamps))

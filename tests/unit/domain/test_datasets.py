@@ -67,10 +67,44 @@ def test_what_is_no_json_object_is_refused_with_its_line(line: bytes) -> None:
     assert (refused.line, refused.code) == (2, datasets.NOT_JSON_LINES)
 
 
-@pytest.mark.parametrize("row", [{}, {"prompt": "a"}, {"text": "a"}, {"completion": "a"}])
+@pytest.mark.parametrize(
+    "row", [{}, {"prompt": "a"}, {"instruction": "a"}, {"completion": "a"}, {"output": "a"}]
+)
 def test_an_unknown_format_is_refused_with_its_line(row: dict[str, Any]) -> None:
     refused = refusal(json_lines(row))
     assert (refused.line, refused.code) == (1, datasets.UNKNOWN_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "Greet.", "output": "Hello."},
+        {"instruction": "Sum up.", "input": "A tale.", "output": "Short."},
+        {"instruction": "Sum up.", "input": "", "output": "Short."},
+        {"text": "Once upon a time."},
+    ],
+)
+def test_instructions_and_texts_are_examples(row: dict[str, Any]) -> None:
+    assert check_training_lines(json_lines(row, row)).num_examples == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({"instruction": "a", "output": ""}, datasets.BAD_EXAMPLE),
+        ({"instruction": 1, "output": "a"}, datasets.BAD_EXAMPLE),
+        ({"instruction": "a", "input": None, "output": "a"}, datasets.BAD_EXAMPLE),
+        ({"instruction": "a", "output": "a", "context": "a"}, datasets.EXTRA_KEY),
+        ({"text": ""}, datasets.BAD_EXAMPLE),
+        ({"text": ["a"]}, datasets.BAD_EXAMPLE),
+        ({"text": "a", "label": 1}, datasets.EXTRA_KEY),
+    ],
+)
+def test_a_defective_instruction_or_text_is_refused_with_its_line(
+    row: dict[str, Any], code: str
+) -> None:
+    refused = refusal(json_lines(row))
+    assert (refused.line, refused.code) == (1, code)
 
 
 def test_a_file_is_of_one_kind() -> None:

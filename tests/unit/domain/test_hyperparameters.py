@@ -65,6 +65,23 @@ def test_an_automatic_learning_rate_is_the_models_own() -> None:
     assert Hyperparameters().resolved(100).learning_rate_multiplier == 1.0
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"learning_rate": 0.0},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"learning_rate": 1e9},
+        {"warmup_steps": -1},
+        {"warmup_steps": 10**12},
+    ],
+)
+def test_a_rate_and_a_warm_up_have_limits(asked: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Hyperparameters(**asked)
+    assert refused.value.param in asked
+
+
 def test_what_was_asked_for_is_left_alone() -> None:
     asked = Hyperparameters(num_epochs=7, batch_size=5, learning_rate_multiplier=0.5, beta=0.3)
     assert asked.resolved(100) == asked

@@ -30,7 +30,11 @@ def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
         ("{", "Not valid JSON"),
         ("[]", "must be a JSON object"),
         ('{"messages": "hi"}', "must be a list"),
-        ('{"text": "hi"}', "needs `messages`"),
+        ('{"label": "hi"}', "needs `messages`"),
+        ('{"text": 5}', "needs `messages`"),
+        ('{"text": ""}', "completion is empty"),
+        ('{"instruction": "hi"}', "needs `messages`"),
+        ('{"instruction": "hi", "input": 5, "output": "a"}', "needs `messages`"),
         ('{"prompt": "a", "completion": ""}', "completion is empty"),
     ],
 )
@@ -39,6 +43,33 @@ def test_a_bad_row_is_named(line: str, message: str, tmp_path: Path) -> None:
     path.write_text(line + "\n")
     with pytest.raises(BadExample, match=message):
         returned(data.read(path, make_tokenizer(), 100))
+
+
+def rows_of(tmp_path: Path, *rows: Any) -> list[Any]:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = QWEN
+    return list(
+        returned(data.read(write_jsonl(tmp_path / "r.jsonl", list(rows)), tokenizer, 500)).rows
+    )
+
+
+def test_an_instruction_is_a_conversation(tmp_path: Path) -> None:
+    said = {"role": "assistant", "content": "blue"}
+    about, alone, *conversations = rows_of(
+        tmp_path,
+        {"instruction": "Colour?", "input": "the sea", "output": "blue"},
+        {"instruction": "Colour?", "output": "blue"},
+        {"messages": [{"role": "user", "content": "Colour?\n\nthe sea"}, said]},
+        {"messages": [{"role": "user", "content": "Colour?"}, said]},
+    )
+    assert [about, alone] == conversations
+
+
+def test_of_a_text_all_is_learned_but_its_first_token(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path, {"text": "the sea is blue"})
+    assert len(row.token_ids) > 4
+    assert not row.loss_mask[0]
+    assert all(row.loss_mask[1:])
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_what_has_still_to_be_deployed_does_not_answer(ctx: Context, store: Stor
     store.deployments.add(waiting)
     for reference in ("mine", str(adapter.id)):
         assert adapters.find_answering(ctx, reference) is None
-        with pytest.raises(InvalidRequest, match="still to be deployed"):
+        with pytest.raises(InvalidRequest, match="deploy the job"):
             adapters.usable_model(ctx, reference)
     store.deployments.deploy(model.id, ctx.now())
     assert adapters.find_answering(ctx, "mine") == adapters.usable_model(ctx, "mine") == model

@@ -8,7 +8,15 @@ from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import Conflict, NotFound
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.hyperparameters import Hyperparameters, Method
-from tunesmith.domain.jobs import Checkpoint, Failure, Integration, Job, JobStatus, PinnedFile
+from tunesmith.domain.jobs import (
+    Checkpoint,
+    Failure,
+    Integration,
+    Job,
+    JobStatus,
+    PinnedFile,
+    Progress,
+)
 from tunesmith.domain.models import TunedModel
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
@@ -42,6 +50,14 @@ def full_job(owner: Organization) -> Job:
         ),
         is_pause_wanted=True,
         request_digest="ab" * 32,
+        name="Support",
+        description="Ours",
+        key_id=uuid4(),
+        needs_deployment=True,
+        started_at=NOW,
+        updated_at=NOW,
+        progress=Progress(step=3, total_steps=9, tokens=300, train_loss=1.5, validation_loss=None),
+        model_name="base-abc",
     )
 
 
@@ -75,7 +91,7 @@ def checkpoint(its: Job, step: int, short_id: str | None = None) -> Checkpoint:
 
 
 def test_a_job_comes_back_as_it_was(database: Database, owner: Organization) -> None:
-    for made in (job(owner), full_job(owner)):
+    for made in (job(owner, updated_at=NOW), full_job(owner)):
         with database.write() as store:
             store.jobs.add(made)
         with database.read() as store:

@@ -5,7 +5,10 @@ from alembic import command
 from alembic.config import Config
 
 from tests.factories import NOW, job, organization
+from tunesmith.domain.events import EventKind
+from tunesmith.domain.jobs import JobStatus, Task
 from tunesmith.domain.models import TunedModel
+from tunesmith.services.jobs import tell
 from tunesmith.store import tables
 from tunesmith.store.database import Database
 
@@ -24,6 +27,25 @@ def migrate(url: str, *revisions: str) -> None:
             step = command.upgrade if revision == "head" else command.downgrade
             step(config, revision)
     engine.dispose()
+
+
+def test_jobs_and_what_hangs_on_them_outlive_every_change(
+    database: Database, database_url: str
+) -> None:
+    owner = organization()
+    its = job(owner, name="base", status=JobStatus.RUNNING)
+    with database.write() as store:
+        store.accounts.add_organization(owner)
+        store.jobs.add(its)
+        store.queue.push(its.id, Task.TRAIN, NOW)
+        tell(store, its, EventKind.STARTED, now=NOW)
+    database.close()
+
+    migrate(database_url, "0001", "head")
+
+    with database.read() as store:
+        assert store.jobs.get(its.id, owner.id).status is JobStatus.RUNNING
+        assert store.events.has(its.id, EventKind.STARTED)
 
 
 def test_permissions_outlive_a_change_of_the_models_table(

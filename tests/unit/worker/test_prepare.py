@@ -98,6 +98,21 @@ def test_a_preference_job_that_goes_on_from_a_tuned_model_is_asked_of_the_engine
     assert (spec.initial_adapter / "adapter_model.safetensors").read_bytes() == b"weights"
 
 
+def test_a_rate_and_a_warm_up_of_ones_own_are_honoured(
+    workshop: Workshop, client: FakeClient
+) -> None:
+    asked = Hyperparameters(
+        num_epochs=1,
+        batch_size=1,
+        learning_rate_multiplier=1.0,
+        learning_rate=0.0123,
+        warmup_steps=17,
+    )
+    its = assignment(hyperparameters=asked, training_file=client.put(b"{}"))
+    spec = workshop.train_spec(its, workshop.attempt_folder(its), checkpoint_seconds=30.0)
+    assert (spec.learning_rate, spec.warmup_steps) == (0.0123, 17)
+
+
 def test_data_is_checked_for_the_method(tmp_path: Path) -> None:
     verdict = check_data(write(tmp_path / "t", *TEN), None, Method.DPO)
     assert isinstance(verdict, Failure)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from tunesmith.dialects.cloudflare import schemas_finetunes as schemas
 from tunesmith.dialects.cloudflare import translate_finetunes as translate
 from tunesmith.dialects.cloudflare.auth import InContext, InReadContext
+from tunesmith.dialects.cloudflare.models import find_base
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.services import adapters, models
 from tunesmith.services.context import Context
@@ -25,7 +26,8 @@ def list_finetunes(ctx: InReadContext) -> schemas.Finetunes:
 
 @router.post("")
 def create_finetune(body: schemas.CreateFinetune, ctx: InContext) -> schemas.Created:
-    adapter = adapters.create(ctx, translate.new_adapter(body))
+    base = find_base(ctx, body.model)
+    adapter = adapters.create(ctx, translate.new_adapter(body, base))
     return schemas.Created(result=translate.finetune(adapter, {}))
 
 

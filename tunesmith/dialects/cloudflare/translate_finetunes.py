@@ -46,7 +46,7 @@ _STATUSES: dict[JobStatus, schemas.Status] = {
 }
 
 
-def new_adapter(body: schemas.CreateFinetune) -> NewAdapter:
+def new_adapter(body: schemas.CreateFinetune, base: BaseModel | None) -> NewAdapter:
     """Raises `InvalidRequest` for the names that this API keeps for itself."""
     name = body.name
     if name == _RESERVED_NAME or name.startswith(_RESERVED_PREFIX):
@@ -55,7 +55,8 @@ def new_adapter(body: schemas.CreateFinetune) -> NewAdapter:
         raise InvalidRequest(f"A name has no part {_RESERVED_SEGMENT!r}.", param="name")
     return NewAdapter(
         name=name,
-        base_model=body.model,
+        base_model=body.model if base is None else base.name,
+        base_model_as_given=body.model,
         description=body.description,
         is_public=body.public or False,
     )

@@ -1,6 +1,6 @@
 """Fine-tuning jobs: create, list, retrieve, pause, resume, cancel; events and checkpoints."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
@@ -14,7 +14,15 @@ from tunesmith.services.context import Context
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Limit = Annotated[int, Query(ge=0, le=1000)]
+_BY_METADATA: dict[str, Any] = {
+    "name": "metadata",
+    "in": "query",
+    "style": "deepObject",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "description": "jobs with all of these pairs; or `metadata=null`, jobs without any",
+}
 
 
 @router.post("")
@@ -24,7 +32,7 @@ def create_job(request: Request, body: schemas.CreateJob, ctx: InContext) -> sch
     return translate_jobs.job(create(ctx, new), ctx.organization)
 
 
-@router.get("")
+@router.get("", openapi_extra={"parameters": [_BY_METADATA]})
 def list_jobs(
     request: Request, ctx: InReadContext, after: str | None = None, limit: Limit = 20
 ) -> schemas.JobList:

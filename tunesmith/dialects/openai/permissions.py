@@ -32,7 +32,7 @@ def list_permissions(
     ctx: InReadContext,
     project_id: wire.ProjectId | None = None,
     after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+    limit: Annotated[int, Query(ge=0, le=1000)] = 10,
     order: Literal["ascending", "descending"] = "descending",
 ) -> wire.PermissionList:
     model = _checkpoint(ctx, name)

@@ -140,13 +140,13 @@ class TypedPart(Part):
 class StreamOptions(Part):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
 
-    include_usage: bool | None = None
+    include_usage: bool | None = Field(None, description="a last part that counts the tokens")
 
 
 class CreateAnswer(Request):
     """What every request for answers says."""
 
-    model: str
+    model: str = Field(description="the name or alias of a base model, or a tuned one's name")
 
     @classmethod
     def _is_heeded(cls, name: str, value: Any) -> bool:
@@ -159,14 +159,20 @@ class CreateAnswer(Request):
 class CreateChoices(CreateAnswer):
     """What chat completions and completions say alike about how to draw the tokens."""
 
-    temperature: float | None = Field(None, ge=0, le=2)
+    temperature: float | None = Field(
+        None, ge=0, le=2, description="1 unless given; at 0 the likeliest token is taken"
+    )
     top_p: float | None = Field(None, ge=0, le=1)
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
-    stop: Stops = ()
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES, description="how many answers")
+    stop: Stops = Field((), description="up to 4 texts; the answer ends before one")
+    seed: int | None = Field(
+        None, ge=-(2**63), lt=2**63, description="the same one draws alike, if not to the letter"
+    )
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: LogitBias = Field(default_factory=dict)
+    logit_bias: LogitBias = Field(
+        default_factory=dict, description="token ids of the model's own tokenizer: -100 to 100"
+    )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 

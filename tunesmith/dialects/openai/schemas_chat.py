@@ -61,8 +61,8 @@ class ChatMessage(Part):
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
-    refusal: str | None = None
-    name: str | None = None
+    refusal: str | None = Field(None, description="what the assistant said, without `content`")
+    name: str | None = Field(None, description="for the chat template, if it has a use for it")
     tool_call_id: str | None = None
     tool_calls: list[MessageToolCall] | None = None
     function_call: CalledFunction | None = None
@@ -200,15 +200,21 @@ class CreateChatCompletion(CreateChoices):
     )
 
     messages: list[ChatMessage] = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(
+        None, ge=1, description="the older name of `max_completion_tokens`, which wins"
+    )
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: SentToolChoice = None
-    parallel_tool_calls: bool | None = None
-    functions: list[FunctionDefinition] | None = Field(None, max_length=MAX_TOOLS)
+    parallel_tool_calls: bool | None = Field(
+        None, description="false: at most one call in an answer"
+    )
+    functions: list[FunctionDefinition] | None = Field(
+        None, max_length=MAX_TOOLS, description="the older form of `tools`; one call in an answer"
+    )
     function_call: SentFunctionChoice = None
 
     @model_validator(mode="after")

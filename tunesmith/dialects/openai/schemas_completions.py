@@ -19,10 +19,14 @@ class CreateCompletion(CreateChoices):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"user"})
 
     prompt: Texts
-    max_tokens: int | None = Field(None, ge=0)
-    echo: bool | None = None
+    max_tokens: int | None = Field(
+        None, ge=0, description=f"{DEFAULT_TOKENS} unless given; 0 is for `echo` alone"
+    )
+    echo: bool | None = Field(None, description="the prompt stands before its answer")
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
-    best_of: int | None = Field(None, ge=1, le=MAX_BEST_OF)
+    best_of: int | None = Field(
+        None, ge=1, le=MAX_BEST_OF, description="so many are drawn; the `n` likeliest are shown"
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -12,8 +12,10 @@ MAX_INPUTS = 2048
 class CreateEmbedding(CreateAnswer):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"user"})
 
-    input: Texts
-    dimensions: int | None = Field(None, ge=1)
+    input: Texts = Field(description=f"up to {MAX_INPUTS:,} texts, none of them empty")
+    dimensions: int | None = Field(
+        None, ge=1, description="so many first numbers, scaled to length 1 again"
+    )
     encoding_format: Literal["float", "base64"] | None = None
 
     @field_validator("input")

@@ -162,6 +162,8 @@ class SamplingParams(_Part):
 
 
 class ScoreModelGrader(_Part):
+    """Is checked, and not run yet."""
+
     type: Literal["score_model"]
     name: Name
     model: str
@@ -183,6 +185,8 @@ class ScoreModelGrader(_Part):
 
 
 class LabelModelGrader(_Part):
+    """Is checked, and not run yet; only for `multi`."""
+
     type: Literal["label_model"]
     name: Name
     model: str
@@ -199,7 +203,7 @@ class LabelModelGrader(_Part):
 
 
 class PythonGrader(_Part):
-    """The guides of the original leave the name out."""
+    """Is checked, and not run yet. The guides of the original leave the name out."""
 
     type: Literal["python"]
     name: Name = "python"
@@ -271,7 +275,7 @@ class ValidateGrader(Request):
 class RunGrader(Request):
     grader: AnyGrader
     model_sample: str = Field(max_length=MAX_LENGTH)
-    item: dict[str, Any] | None = None
+    item: dict[str, Any] | None = Field(None, description="what `{{ item.… }}` means")
 
 
 class ValidatedGrader(BaseModel):

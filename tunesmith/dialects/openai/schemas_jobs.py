@@ -65,9 +65,11 @@ Tag = Annotated[str, Field(min_length=1, max_length=64)]
 class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    n_epochs: Epochs = AUTO
-    batch_size: BatchSize = AUTO
-    learning_rate_multiplier: Multiplier = AUTO
+    n_epochs: Epochs = Field(default=AUTO, description=f"1 to {MAX_EPOCHS}")
+    batch_size: BatchSize = Field(default=AUTO, description=f"1 to {MAX_BATCH_SIZE}")
+    learning_rate_multiplier: Multiplier = Field(
+        default=AUTO, description=f"of the base model's own learning rate; up to {MAX_MULTIPLIER:,}"
+    )
 
 
 class MethodHyperparameters(Hyperparameters):
@@ -77,7 +79,9 @@ class MethodHyperparameters(Hyperparameters):
 
 
 class DpoHyperparameters(MethodHyperparameters):
-    beta: Beta = AUTO
+    beta: Beta = Field(
+        default=AUTO, description=f"how far preferences may lead away; up to {MAX_BETA:g}"
+    )
 
 
 class Supervised(BaseModel):
@@ -103,7 +107,7 @@ class Method(BaseModel):
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
     dpo: Dpo | None = None
-    reinforcement: Reinforcement | None = None
+    reinforcement: Reinforcement | None = Field(None, description="is checked, then refused")
 
     @model_validator(mode="before")
     @classmethod
@@ -139,15 +143,25 @@ class Integration(BaseModel):
 
 
 class CreateJob(Request):
-    model: str
-    training_file: str
-    validation_file: str | None = None
-    suffix: str | None = Field(None, min_length=1, max_length=MAX_SUFFIX_LENGTH)
-    seed: int | None = Field(None, ge=0, le=MAX_SEED)
-    hyperparameters: Hyperparameters | None = None
-    method: Method | None = None
+    model: str = Field(description="a base model, or a tuned one to go on from")
+    training_file: str = Field(description="the id of a file for `fine-tune`")
+    validation_file: str | None = Field(None, description="the id of another such file")
+    suffix: str | None = Field(
+        None, min_length=1, max_length=MAX_SUFFIX_LENGTH, description="part of the model's name"
+    )
+    seed: int | None = Field(
+        None, ge=0, le=MAX_SEED, description="the same one trains the same way again"
+    )
+    hyperparameters: Hyperparameters | None = Field(
+        None, description="the older place of those of the method `supervised`"
+    )
+    method: Method | None = Field(None, description="`supervised` unless given")
     integrations: list[Integration] | None = Field(None, max_length=MAX_INTEGRATIONS)
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, str] | None = Field(
+        None,
+        description=f"up to {MAX_METADATA_PAIRS} pairs; keys have up to {MAX_METADATA_KEY_LENGTH} "
+        f"characters, values up to {MAX_METADATA_VALUE_LENGTH}",
+    )
 
     @field_validator("metadata")
     @classmethod

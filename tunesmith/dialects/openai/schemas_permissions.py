@@ -12,7 +12,9 @@ ProjectId = Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")]
 
 
 class CreatePermissions(Request):
-    project_ids: list[ProjectId] = Field(min_length=1, max_length=MAX_PROJECTS)
+    project_ids: list[ProjectId] = Field(
+        min_length=1, max_length=MAX_PROJECTS, description="slugs of organizations on this server"
+    )
 
 
 class Permission(BaseModel):

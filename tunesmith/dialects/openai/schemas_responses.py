@@ -82,9 +82,9 @@ class TextFormat(Part):
     """`strict` or not, the answer keeps to the schema."""
 
     type: Literal["text", "json_object", "json_schema"]
-    name: Name | None = None
-    description: str | None = None
-    strict: bool | None = None
+    name: Name | None = Field(None, description="is told back")
+    description: str | None = Field(None, description="is told back, and not shown to the model")
+    strict: bool | None = Field(None, description="is told back; the answer keeps to the schema")
     schema_: dict[str, Any] | None = Field(None, alias="schema")
 
     @model_validator(mode="after")
@@ -196,7 +196,7 @@ class CreateResponse(CreateAnswer):
         BeforeValidator(_items, json_schema_input_type=str | list[InputItem]),
         Field(min_length=1),
     ]
-    instructions: str | None = None
+    instructions: str | None = Field(None, description="a system message before the input")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     max_output_tokens: int | None = Field(None, ge=1)
@@ -209,9 +209,15 @@ class CreateResponse(CreateAnswer):
             json_schema_input_type=Literal["none", "auto", "required"] | ResponseToolChoice | None,
         ),
     ] = None
-    parallel_tool_calls: bool | None = None
-    metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=MAX_METADATA_PAIRS)
-    include: list[Include] | None = None
+    parallel_tool_calls: bool | None = Field(
+        None, description="false: at most one call in an answer"
+    )
+    metadata: dict[MetadataKey, MetadataValue] | None = Field(
+        None, max_length=MAX_METADATA_PAIRS, description="is told back"
+    )
+    include: list[Include] | None = Field(
+        None, description=f"`{LOGPROBS}`; the others are of items that answers here never have"
+    )
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -17,7 +17,7 @@ class CreateUpload(Request):
 
     IGNORED: ClassVar[frozenset[str]] = frozenset({"mime_type"})
 
-    bytes: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(ge=0, description="of all parts together, to the byte")]
     filename: str
     mime_type: str
     purpose: str
@@ -25,7 +25,9 @@ class CreateUpload(Request):
 
 
 class CompleteUpload(Request):
-    part_ids: Annotated[list[str], Field(max_length=MAX_PARTS)]
+    part_ids: Annotated[
+        list[str], Field(max_length=MAX_PARTS, description="in the order of the file")
+    ]
     md5: Annotated[str, Field(pattern="^[0-9A-Fa-f]{32}$")] | None = None
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from tunesmith.dialects.platform import chat, datasets, jobs, observation
+from tunesmith.dialects.platform import catalogue, chat, datasets, jobs, observation
 from tunesmith.dialects.platform.errors import render
 from tunesmith.dialects.platform.paths import BothSlashForms
 from tunesmith.http import Foundation, render_errors_with
@@ -36,6 +36,6 @@ def build(
     app.state.file_id_of = file_id_of
     render_errors_with(app, render)
     app.add_middleware(BothSlashForms)
-    for module in (jobs, observation, datasets, chat):
+    for module in (jobs, observation, catalogue, datasets, chat):
         app.include_router(module.router)
     return app

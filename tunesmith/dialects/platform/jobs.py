@@ -32,6 +32,7 @@ def list_jobs(request: Request, ctx: ToRead) -> schemas.JobList:
 
 @router.post("", status_code=201, openapi_extra=schemas.openapi_body(schemas.CreateJob))
 async def create_job(request: Request) -> schemas.CreatedJob:
+    """Fields that are not listed are passed over, and named in the job's log."""
     async with as_caller(request, Scope.JOBS_WRITE, writes=False):
         pass  # who may not do this learns nothing of what the body lacks
     body, unknown = await schemas.read(request, schemas.CreateJob)

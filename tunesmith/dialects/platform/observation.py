@@ -1,4 +1,4 @@
-"""What a job is doing: metrics, log lines, and counts of all jobs."""
+"""Observation: a job's metrics and log lines, and counts of all jobs."""
 
 from typing import Any
 

@@ -22,9 +22,13 @@ Status = Literal["queued", "running", "completed", "failed", "stopped"]
 class Request(json_body.Request):
     """A JSON body. Keys that it does not know are passed over; the job's log names them."""
 
-    @classmethod
-    def _is_heeded(cls, name: str, value: Any) -> bool:
-        return name in cls.model_fields
+    model_config = ConfigDict(extra="ignore")
+
+
+DEFAULT_EPOCHS = 3
+DEFAULT_LEARNING_RATE = 2e-4
+DEFAULT_BATCH_SIZE = 8
+DEFAULT_WARMUP_STEPS = 0
 
 
 class Hyperparameters(BaseModel):
@@ -33,11 +37,16 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     epochs: int | None = Field(
-        None, ge=1, validation_alias=AliasChoices("epochs", "n_epochs"), description="3 by default."
+        None,
+        ge=1,
+        validation_alias=AliasChoices("epochs", "n_epochs"),
+        description=f"{DEFAULT_EPOCHS} by default.",
     )
-    learningRate: float | None = Field(None, gt=0, description="0.0002 by default.")
-    batchSize: int | None = Field(None, ge=1, description="8 by default.")
-    warmupSteps: int | None = Field(None, ge=0, description="0 by default.")
+    learningRate: float | None = Field(
+        None, gt=0, description=f"{DEFAULT_LEARNING_RATE} by default."
+    )
+    batchSize: int | None = Field(None, ge=1, description=f"{DEFAULT_BATCH_SIZE} by default.")
+    warmupSteps: int | None = Field(None, ge=0, description=f"{DEFAULT_WARMUP_STEPS} by default.")
 
 
 class CreateJob(Request):
@@ -50,9 +59,18 @@ class CreateJob(Request):
     trainingDataset: str = Field(min_length=1, max_length=MAX_REFERENCE_LENGTH)
     description: str | None = Field(None, max_length=MAX_DESCRIPTION_LENGTH)
     validationFile: str | None = Field(None, min_length=1, max_length=MAX_REFERENCE_LENGTH)
-    hyperparameters: Hyperparameters | None = None
+    hyperparameters: Hyperparameters | None = Field(
+        None,
+        description="`epochs` (or `n_epochs`), `learningRate`, `batchSize` and `warmupSteps`; "
+        "others are refused.",
+    )
     suffix: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    method: Literal["lora"] | None = None
+    method: Literal["lora"] | None = Field(None, description="The one there is.")
+
+
+class AskEstimate(Request):
+    baseModel: str
+    datasetSize: int = Field(ge=1, description="A number of examples.")
 
 
 Body = TypeVar("Body", bound=Request)
@@ -241,3 +259,38 @@ class DatasetList(BaseModel):
     limit: int
     offset: int
     datasets: list[Dataset]
+
+
+class BaseModelEntry(BaseModel):
+    id: str
+    name: str
+    provider: str
+    parameterCount: str
+    supportedTasks: list[str]
+    maxSequenceLength: int
+
+
+class BaseModelList(BaseModel):
+    models: list[BaseModelEntry]
+
+
+class Hardware(BaseModel):
+    """`gpuMemory` is that of each GPU, `costPerHour` that of all of them in dollars."""
+
+    id: str
+    name: str
+    gpuMemory: str
+    gpuCount: int
+    costPerHour: float
+
+
+class HardwareList(BaseModel):
+    hardware: list[Hardware]
+
+
+class Estimate(BaseModel):
+    baseModel: str
+    datasetSize: int
+    estimatedCost: float
+    estimatedTimeMinutes: int
+    currency: Literal["USD"]

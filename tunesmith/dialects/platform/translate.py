@@ -54,6 +54,7 @@ _FIELDS = {
     "model": "baseModel",
     "training_file": "trainingDataset",
     "validation_file": "validationFile",
+    "num_examples": "datasetSize",
 }
 _INTEGER = re.compile(r"-?[0-9]{1,12}")
 _SPACE_FOR_PLUS = re.compile(r"(T.*) (\d{2}:?\d{2})$")
@@ -181,10 +182,10 @@ def new_job(body: schemas.CreateJob, training: UUID, validation: UUID | None) ->
         validation_file_id=validation,
         validation_reference=body.validationFile,
         hyperparameters=Hyperparameters(
-            num_epochs=asked.epochs or 3,
-            learning_rate=asked.learningRate or 2e-4,
-            batch_size=asked.batchSize or 8,
-            warmup_steps=asked.warmupSteps or 0,
+            num_epochs=asked.epochs or schemas.DEFAULT_EPOCHS,
+            learning_rate=asked.learningRate or schemas.DEFAULT_LEARNING_RATE,
+            batch_size=asked.batchSize or schemas.DEFAULT_BATCH_SIZE,
+            warmup_steps=asked.warmupSteps or schemas.DEFAULT_WARMUP_STEPS,
             learning_rate_multiplier=1.0,
         ),
         suffix=body.suffix,

@@ -19,13 +19,12 @@ ADDED: tuple[sa.Column[Any], ...] = (
 )
 
 
+# Not in a batch: SQLite would make the table anew, and the rows that hang on the old one forbid it.
 def upgrade() -> None:
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        for column in ADDED:
-            batch_op.add_column(column)
+    for column in ADDED:
+        op.add_column("jobs", column)
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        for column in reversed(ADDED):
-            batch_op.drop_column(column.name)
+    for column in reversed(ADDED):
+        op.drop_column("jobs", column.name)

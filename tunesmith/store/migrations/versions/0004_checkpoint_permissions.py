@@ -40,3 +40,7 @@ def upgrade() -> None:
             "model_id", "project", name=op.f("uq_checkpoint_permissions_model_id_project")
         ),
     )
+
+
+def downgrade() -> None:
+    op.drop_table("checkpoint_permissions")

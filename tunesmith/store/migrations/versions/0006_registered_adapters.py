@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("base_model", sa.Text(), nullable=False),
-        sa.Column("base_model_as_given", sa.Text(), nullable=False),
+        sa.Column("base_model_as_given", sa.Text(), nullable=True),
         sa.Column("is_public", sa.Boolean(), nullable=False),
         sa.Column("files", sa.JSON(), nullable=False),
         sa.Column("job_id", sa.Uuid(), nullable=True),

@@ -16,7 +16,8 @@ ADDED: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("search_text", sa.Text(), nullable=False, server_default=""),
         sa.Column("key_id", sa.Uuid(), nullable=True),
-        sa.Column("needs_deployment", sa.Boolean(), nullable=False, server_default=sa.false()),
+        # As text: for an expression SQLite would make the table anew, on which others hang.
+        sa.Column("needs_deployment", sa.Boolean(), nullable=False, server_default="0"),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=True),
         sa.Column("progress", sa.JSON(), nullable=True),
@@ -51,13 +52,12 @@ events = sa.table(
 
 
 def upgrade() -> None:
+    # Not in a batch: SQLite would make jobs anew, and the rows that hang on them forbid it.
     for table, columns in ADDED.items():
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            for column in columns:
-                batch_op.add_column(column)
-            for index in INDEXES.get(table, ()):
-                name = f"ix_{table}_{'_'.join(index)}"
-                batch_op.create_index(batch_op.f(name), list(index), unique=False)
+        for column in columns:
+            op.add_column(table, column)
+        for index in INDEXES.get(table, ()):
+            op.create_index(op.f(f"ix_{table}_{'_'.join(index)}"), table, list(index))
     op.create_table(
         "deployments",
         sa.Column(
@@ -91,11 +91,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("deployments")
     for table, columns in ADDED.items():
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            for index in INDEXES.get(table, ()):
-                batch_op.drop_index(batch_op.f(f"ix_{table}_{'_'.join(index)}"))
-            for column in reversed(columns):
-                batch_op.drop_column(column.name)
+        for index in INDEXES.get(table, ()):
+            op.drop_index(op.f(f"ix_{table}_{'_'.join(index)}"), table_name=table)
+        for column in reversed(columns):
+            op.drop_column(table, column.name)
 
 
 def _fill_in() -> None:
