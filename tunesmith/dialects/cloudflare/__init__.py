@@ -7,6 +7,7 @@ from tunesmith.dialects.cloudflare import (
     account,
     assets,
     catalogue,
+    documentation,
     finetunes,
     openai_shaped,
     run,
@@ -35,6 +36,9 @@ def build(
     render_errors_with(app, render)
     app.add_middleware(LenientPaths)
     # The names of finetunes and of models take the rest of a path.
-    for module in (account, assets, finetunes, catalogue, openai_shaped, run):
-        app.include_router(module.router)
+    for module in (account, assets, finetunes, catalogue):
+        app.include_router(module.router, responses=documentation.ERRORS)
+    for module in (openai_shaped, run):
+        app.include_router(module.router, responses=documentation.RUN_ERRORS)
+    documentation.complete(app)
     return app

@@ -1,5 +1,7 @@
 """The files of a finetune: upload; list and download, which the original has not."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
@@ -36,6 +38,11 @@ ASSET_BODY = multipart_form.openapi_body(
 )
 
 
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+}
+
+
 @router.post("", openapi_extra=ASSET_BODY)
 async def create_asset(finetune: str, request: Request) -> schemas.CreatedAsset:
     """One file of the two of an adapter, which answers with the second; or data to train on."""
@@ -59,7 +66,7 @@ def list_assets(finetune: str, ctx: InReadContext) -> schemas.Assets:
     return schemas.Assets(result=result)
 
 
-@router.get("/{file_name}", response_class=FileResponse)
+@router.get("/{file_name}", response_class=FileResponse, responses=FILE)
 def get_asset(finetune: str, file_name: str, ctx: InReadContext) -> FileResponse:
     file, path = adapters.file_of(ctx, finetune, file_name)
     return FileResponse(path, media_type="application/octet-stream", filename=file.name)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.dialects.cloudflare import errors, models
 from tunesmith.dialects.cloudflare.auth import as_caller, credentials_of
+from tunesmith.dialects.cloudflare.documentation import openai_body
 from tunesmith.domain.accounts import digest_of
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.json_body import check_json
@@ -20,25 +21,25 @@ router = APIRouter(prefix="/accounts/{account_id}/ai/v1", tags=["answers"])
 _OWN_HEADERS = ("x-auth-email", "x-auth-key", "x-auth-user-service-key")
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", openapi_extra=openai_body("messages"))
 async def create_chat_completion(request: Request) -> Response:
     """As in the OpenAI dialect, and with `lora`: the id or the name of a finetune."""
     return await _handed_on(request, "/chat/completions")
 
 
-@router.post("/completions")
+@router.post("/completions", openapi_extra=openai_body("prompt"))
 async def create_completion(request: Request) -> Response:
     """As in the OpenAI dialect, and with `lora`."""
     return await _handed_on(request, "/completions")
 
 
-@router.post("/responses")
+@router.post("/responses", openapi_extra=openai_body("input"))
 async def create_response(request: Request) -> Response:
     """As in the OpenAI dialect, and with `lora`."""
     return await _handed_on(request, "/responses")
 
 
-@router.post("/embeddings")
+@router.post("/embeddings", openapi_extra=openai_body("input"))
 async def create_embeddings(request: Request) -> Response:
     """As in the OpenAI dialect, and with `lora`."""
     return await _handed_on(request, "/embeddings")

@@ -189,7 +189,10 @@ class Options(Part):
 class RunText(Request):
     """Exactly one of `prompt` and `messages`; null stands for the default."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={"oneOf": [{"required": [name]} for name in ("prompt", "messages")]},
+    )
 
     prompt: str | None = Field(None, min_length=1)
     messages: list[Message] | None = Field(None, min_length=1)

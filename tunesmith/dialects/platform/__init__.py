@@ -7,7 +7,14 @@ from uuid import UUID
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from tunesmith.dialects.platform import catalogue, chat, datasets, jobs, observation
+from tunesmith.dialects.platform import (
+    catalogue,
+    chat,
+    datasets,
+    documentation,
+    jobs,
+    observation,
+)
 from tunesmith.dialects.platform.errors import render
 from tunesmith.dialects.platform.paths import BothSlashForms
 from tunesmith.http import Foundation, render_errors_with
@@ -36,6 +43,8 @@ def build(
     app.state.file_id_of = file_id_of
     render_errors_with(app, render)
     app.add_middleware(BothSlashForms)
-    for module in (jobs, observation, catalogue, datasets, chat):
-        app.include_router(module.router)
+    for module in (jobs, observation, catalogue, datasets):
+        app.include_router(module.router, responses=documentation.ERRORS)
+    app.include_router(chat.router, responses=documentation.CHAT_ERRORS)
+    documentation.complete(app)
     return app

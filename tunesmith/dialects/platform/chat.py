@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tunesmith.dialects.platform import documentation
 from tunesmith.dialects.platform.auth import as_caller, secret_of
 from tunesmith.domain.accounts import Scope as KeyScope
 
@@ -12,7 +13,7 @@ PATH = "/chat/completions"
 _CREDENTIALS = (b"authorization", b"x-api-key")
 
 
-@router.post("/completions", response_class=Response)
+@router.post("/completions", response_class=Response, openapi_extra=documentation.CHAT)
 async def create_chat_completion(request: Request) -> Response:
     """OpenAI's body and answer, its errors too; who may not ask is told so in this API's words."""
     async with as_caller(request, KeyScope.INFERENCE, writes=False):

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith import multipart_form
-from tunesmith.dialects.platform import schemas, translate
+from tunesmith.dialects.platform import documentation, schemas, translate
 from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest
@@ -40,7 +40,7 @@ async def create_dataset(request: Request) -> schemas.Dataset:
     return translate.dataset(file)
 
 
-@router.get("")
+@router.get("", openapi_extra=documentation.query(**translate.PAGE))
 def list_datasets(request: Request, ctx: ToRead) -> schemas.DatasetList:
     limit, offset = translate.page(request.query_params)
     found = datasets.list_(ctx, offset=offset, limit=limit)

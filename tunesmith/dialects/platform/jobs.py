@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.platform import references, schemas, translate
+from tunesmith.dialects.platform import documentation, references, schemas, translate
 from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import WrongState
@@ -19,9 +19,8 @@ router = APIRouter(prefix="/fine-tuning/jobs", tags=["jobs"])
 MAX_WARNINGS = 20  # about fields that nobody knows
 
 
-@router.get("")
+@router.get("", openapi_extra=documentation.query(**translate.PAGE, **translate.SEARCH))
 def list_jobs(request: Request, ctx: ToRead) -> schemas.JobList:
-    """`status`, `baseModel`, `search`, `sort`, `limit` and `offset` are heeded."""
     wanted = translate.job_search(request.query_params)
     if wanted.base_model is not None:
         wanted = replace(wanted, base_model=_name_of(ctx, wanted.base_model))

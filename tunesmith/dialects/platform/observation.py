@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from tunesmith.dialects.platform import schemas, translate
+from tunesmith.dialects.platform import documentation, schemas, translate
 from tunesmith.dialects.platform.auth import ToRead
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.jobs import Job
@@ -15,6 +15,10 @@ router = APIRouter(prefix="/fine-tuning", tags=["observation"])
 MAX_POINTS = 1000
 DEFAULT_LINES = 100
 MAX_LINES = 5000
+LOG_QUERY: dict[str, dict[str, Any]] = {
+    "lines": {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": DEFAULT_LINES},
+    "since": {"type": "string", "format": "date-time"},
+}
 
 # While a job waits for its first attempt, its log is empty.
 _LOGGED = frozenset(EventKind) - {EventKind.CREATED, EventKind.VALIDATING, EventKind.VALIDATED}
@@ -40,7 +44,7 @@ def retrieve_metrics(job_id: str, ctx: ToRead) -> schemas.JobMetrics:
     return schemas.JobMetrics(jobId=translate.job_id(job), metrics=metrics)
 
 
-@router.get("/jobs/{job_id}/logs")
+@router.get("/jobs/{job_id}/logs", openapi_extra=documentation.query(**LOG_QUERY))
 def retrieve_logs(job_id: str, request: Request, ctx: ToRead) -> schemas.JobLogs:
     """The last `lines`; or the first of those after `since`, to go on from."""
     inner = translate.inner_job_id(job_id)

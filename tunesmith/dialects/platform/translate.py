@@ -126,6 +126,28 @@ def integer(query: Mapping[str, str], param: str, default: int, low: int, high: 
     return number
 
 
+PAGE: dict[str, dict[str, Any]] = {
+    "limit": {
+        "type": "integer",
+        "minimum": 1,
+        "default": DEFAULT_LIMIT,
+        "description": f"More than {MAX_LIMIT} is {MAX_LIMIT}.",
+    },
+    "offset": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
+}
+SEARCH: dict[str, dict[str, Any]] = {
+    "status": {"type": "string", "enum": list(_GROUPS)},
+    "baseModel": {"type": "string"},
+    "search": {"type": "string", "description": "A part of the name or the description."},
+    "sort": {
+        "type": "string",
+        "description": f"One of {', '.join(_ORDERS)}, with `:asc` or `:desc`, or a `-` before it.",
+    },
+    "sortBy": {"type": "string", "enum": list(_ORDERS), "default": "createdAt"},
+    "sortOrder": {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
+}
+
+
 def page(query: Mapping[str, str]) -> tuple[int, int]:
     """Limit and offset; more than the largest limit is the largest limit."""
     limit = integer(query, "limit", DEFAULT_LIMIT, 1, 10**12)
