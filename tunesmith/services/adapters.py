@@ -104,7 +104,7 @@ def delete(ctx: Context, reference: str) -> UUID:
 
 def usable_model(ctx: Context, reference: str) -> TunedModel:
     """What answers for an adapter, the caller's own or a public one; by id or by name."""
-    state = _find_usable(ctx, reference)
+    state = _find(ctx, reference) or _find_public(ctx, reference)
     if state is None:
         raise NotFound("adapter", reference)
     if state.model is None:
@@ -123,7 +123,7 @@ def usable_model(ctx: Context, reference: str) -> TunedModel:
 
 def find_answering(ctx: Context, reference: str) -> TunedModel | None:
     """What answers for an adapter, if anything does: the caller's own or a public one."""
-    state = _find_usable(ctx, reference)
+    state = _find(ctx, reference) or _find_public(ctx, reference)
     if state is None or state.model is None or ctx.store.models.is_waiting(state.model.id):
         return None
     return state.model
@@ -278,12 +278,6 @@ def _find(ctx: Context, reference: str) -> AdapterState | None:
     left = of_job(model)
     is_meant = is_id(reference) or left.name == reference
     return AdapterState(adapter=left, model=model) if is_meant else None
-
-
-def _find_usable(ctx: Context, reference: str) -> AdapterState | None:
-    if "\0" in reference:  # PostgreSQL cannot even look for it
-        return None
-    return _find(ctx, reference) or _find_public(ctx, reference)
 
 
 def _find_public(ctx: Context, reference: str) -> AdapterState | None:

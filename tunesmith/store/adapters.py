@@ -84,8 +84,10 @@ class Adapters:
         )
         return tuple(_adapter(row) for row in self._connection.execute(query).mappings())
 
-    def find_public(self, adapter_id: UUID) -> RegisteredAdapter | None:
-        return self._find_public(registered_adapters.c.id == adapter_id)
+    def find_public(self, any_id: UUID) -> RegisteredAdapter | None:
+        """By its own id, or by that of the model that answers for it."""
+        own, of_model = registered_adapters.c.id, registered_adapters.c.model_id
+        return self._find_public(sa.or_(own == any_id, of_model == any_id))
 
     def find_public_by_name(self, name: str) -> RegisteredAdapter | None:
         """The oldest of that name, so that nobody can put another one in its place."""

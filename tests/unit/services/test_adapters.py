@@ -16,7 +16,7 @@ from tunesmith.domain.adapters import CONFIG_FILE, WEIGHTS_FILE, AdapterLimits, 
 from tunesmith.domain.errors import InvalidAdapter, InvalidRequest, NotFound
 from tunesmith.domain.hyperparameters import Hyperparameters
 from tunesmith.domain.jobs import JobStatus
-from tunesmith.domain.models import TunedModel
+from tunesmith.domain.models import Deployment, TunedModel
 from tunesmith.services import adapter_files, adapters, models, tensor_headers
 from tunesmith.services.context import Context, House
 from tunesmith.store.database import Store
@@ -56,6 +56,23 @@ def test_an_adapter_answers_with_its_second_file(ctx: Context) -> None:
     assert models.list_tuned(ctx) == (model,)
 
 
+def test_what_has_still_to_be_deployed_does_not_answer(ctx: Context, store: Store) -> None:
+    adapter = adapters.create(ctx, NEW)
+    assert adapters.find_answering(ctx, "mine") is None
+    add_pair(ctx, "mine")
+    model = adapters.usable_model(ctx, "mine")
+    waiting = Deployment(
+        model_id=model.id, organization_id=ctx.owner, name="mine-deployed", deployed_at=None
+    )
+    store.deployments.add(waiting)
+    for reference in ("mine", str(adapter.id)):
+        assert adapters.find_answering(ctx, reference) is None
+        with pytest.raises(InvalidRequest, match="deploy the job"):
+            adapters.usable_model(ctx, reference)
+    store.deployments.deploy(model.id, ctx.now())
+    assert adapters.find_answering(ctx, "mine") == adapters.usable_model(ctx, "mine") == model
+
+
 def test_an_adapter_that_a_job_makes_answers_with_what_the_job_leaves(
     ctx: Context, store: Store, owner: Organization
 ) -> None:
@@ -74,6 +91,26 @@ def test_an_adapter_that_a_job_makes_answers_with_what_the_job_leaves(
         assert adapters.usable_model(ctx, reference) == left
         assert adapters.get(ctx, reference).adapter.id == made.id
     assert [state.adapter.name for state in adapters.list_(ctx)] == ["mine"]
+
+
+def test_a_public_adapter_that_a_job_made_answers_others_by_every_id(
+    ctx: Context, store: Store, stranger: Context
+) -> None:
+    adapters.create(ctx, replace(NEW, is_public=True))
+    made = adapters.train(
+        ctx,
+        "mine",
+        filename="a.jsonl",
+        blob=ctx.house.blobs.put(b"{}\n"),
+        hyperparameters=Hyperparameters(lora_rank=4),
+    )
+    assert made.job_id is not None
+    left = tuned_model(ctx, made.job_id)
+    store.models.add_tuned(left)
+    store.adapters.settle(made.job_id, left.id, ctx.now())
+    for reference in ("mine", str(made.id), str(left.id)):
+        assert adapters.usable_model(stranger, reference) == left
+        assert adapters.find_answering(stranger, reference) == left
 
 
 def test_a_model_outlives_its_job_in_the_list(ctx: Context, store: Store) -> None:

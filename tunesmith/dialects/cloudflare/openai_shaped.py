@@ -6,13 +6,14 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Send
 
 from tunesmith.dialects.cloudflare import errors, models
 from tunesmith.dialects.cloudflare.auth import as_caller, credentials_of
 from tunesmith.dialects.cloudflare.documentation import openai_body
 from tunesmith.domain.accounts import digest_of
 from tunesmith.domain.errors import InvalidRequest
+from tunesmith.handing_on import HandedOn
 from tunesmith.json_body import check_json
 from tunesmith.services.context import Context
 
@@ -61,7 +62,14 @@ async def _handed_on(request: Request, path: str) -> Response:
             for credential in credentials_of(request)
             if digest_of(credential.secret) == ctx.key.digest
         )
-    return _HandedOn(request.app.state.openai_app, path, secret, body)
+    return HandedOn(
+        request.app.state.openai_app,
+        path,
+        secret,
+        credentials=_OWN_HEADERS,
+        body=body,
+        wrap=_EnvelopedErrors,
+    )
 
 
 def _with_plain_model(ctx: Context, body: bytes) -> bytes:
@@ -83,37 +91,6 @@ def _with_plain_model(ctx: Context, body: bytes) -> bytes:
     else:
         raise InvalidRequest("`lora` must be the id or the name of a finetune.", param="lora")
     return json.dumps({**fields, "model": model}).encode()
-
-
-class _HandedOn(Response):
-    """Lets another app answer, as if it had been asked at `path`."""
-
-    def __init__(self, app: ASGIApp, path: str, secret: str, body: bytes) -> None:
-        super().__init__()
-        self._app = app
-        self._path = path
-        self._secret = secret
-        self._sent = body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        bodies = [self._sent]
-
-        async def receive_body() -> Message:
-            if bodies:
-                return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-            return await receive()
-
-        await self._app(self._scope(scope), receive_body, _EnvelopedErrors(send))
-
-    def _scope(self, scope: Scope) -> Scope:
-        headers = MutableHeaders(raw=list(scope["headers"]))
-        for name in _OWN_HEADERS:
-            del headers[name]
-        headers["authorization"] = f"Bearer {self._secret}"
-        headers["content-length"] = str(len(self._sent))
-        del headers["transfer-encoding"]
-        place = {"path": self._path, "raw_path": self._path.encode(), "root_path": ""}
-        return {**scope, **place, "path_params": {}, "headers": headers.raw}
 
 
 class _EnvelopedErrors:

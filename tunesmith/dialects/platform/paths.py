@@ -11,5 +11,6 @@ class BothSlashForms:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].endswith("/"):
-            scope = {**scope, "path": scope["path"][:-1]}
+            # In place: the middleware outside of this dialect reads the scope as well.
+            scope["path"] = scope["path"][:-1]
         await self._app(scope, receive, send)
