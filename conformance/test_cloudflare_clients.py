@@ -133,7 +133,7 @@ def test_wrangler_brings_a_finetune_that_answers(
     said = {lora: _answer(service, account, lora) for lora in (None, "of-wrangler", finetune["id"])}
     assert said.pop(None) != TUNED_ANSWER
     assert set(said.values()) == {TUNED_ANSWER}
-    figure(f"wrangler {WRANGLER}, a finetune that answers", "7 calls as expected")
+    figure(f"wrangler {WRANGLER}, a finetune that answers", "8 calls as expected")
 
 
 def test_wrangler_knows_who_asks(account: Account, wrangler: Wrangler, figure: Figure) -> None:
@@ -177,7 +177,7 @@ def test_wrangler_says_why_it_is_refused(
         "ai", "finetune", "create", "@cf/no/model", "n", account.adapter, **mine, **token
     )
     assert "There is no base model '@cf/no/model'. [code: 5007]" in said.err
-    figure(f"wrangler {WRANGLER}, refused", "9 calls as expected")
+    figure(f"wrangler {WRANGLER}, refused", "10 calls as expected")
 
 
 @pytest.mark.parametrize("version", ["5.9.0", "4.3.1"])
@@ -211,25 +211,18 @@ def test_the_documentations_curl_lines_work(account: Account, figure: Figure) ->
     """As they stand there: a slash at the end, no content type or too much of one."""
     url, mine = f"{account.base_url}/accounts/{account.id}/ai", Path(account.adapter)
     bearer = ["-H", f"Authorization: Bearer {account.token}"]
-    made = _curl(
-        f"{url}/finetunes/",
-        "-X",
-        "POST",
-        *bearer,
-        "-H",
-        "Content-Type: application/json",
-        "-d",
-        json.dumps({"model": MODEL, "name": "curl", "description": "of curl"}),
-    )
-    form = ["-X", "POST", *bearer, "-H", "Content-Type: multipart/form-data"]
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
-        assert (mine / "adapter_model.safetensors").stat().st_size > 2**20  # asks before it sends
+    new = json.dumps({"model": MODEL, "name": "curl", "description": "of curl"})
+    made = _curl(f"{url}/finetunes/", *bearer, "-H", "Content-Type: application/json", "-d", new)
+    form = [*bearer, "-H", "Content-Type: multipart/form-data"]
+    weights, config = mine / "adapter_model.safetensors", mine / "adapter_config.json"
+    assert weights.stat().st_size > 2**20  # so that curl asks before it sends
+    for file in (weights, config):
         path = f"{url}/finetunes/{made['id']}/finetune-assets/"
-        asset = _curl(path, *form, "-F", f"file_name={name}", "-F", f"file=@{mine / name}")
-        assert asset["file_name"] == name
+        asset = _curl(path, *form, "-F", f"file_name={file.name}", "-F", f"file=@{file}")
+        assert asset["file_name"] == file.name
     assert made["id"] in [one["id"] for one in _curl(f"{url}/finetunes", *bearer)]
     asked = {"prompt": "Item 3 is black.", "raw": "true", "lora": "curl"}
-    answer = _curl(f"{url}/run/{MODEL}", "-X", "POST", *bearer, "-d", json.dumps(asked))
+    answer = _curl(f"{url}/run/{MODEL}", *bearer, "-d", json.dumps(asked))
     assert isinstance(answer["response"], str)
     chat = {"messages": account.question, **account.options, "lora": made["id"]}
     answer = _curl(f"{url}/run/{MODEL}", *bearer, "-d", json.dumps(chat))

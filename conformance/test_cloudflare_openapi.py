@@ -11,7 +11,7 @@ from tests.contract.server import ALIAS, BASE, Server
 from tunesmith.domain.adapters import FILE_NAMES
 
 MIN_REQUESTS = 10_000
-EXAMPLES_PER_ROUTE = 600
+EXAMPLES_PER_ROUTE = 320
 WHOLE = [f"whole-{number}" for number in range(10)]  # as many of them are deleted on the way
 EMPTY = [f"empty-{number}" for number in range(10)]
 

@@ -30,7 +30,7 @@ def test_the_server_answers_as_its_document_says(tmp_path: Path, figure: Figure)
         document, things, url, headers, folder=tmp_path, examples_per_route=EXAMPLES_PER_ROUTE
     )
     server.close()
-    figure(f"schemathesis {VERSION}, seed {SEED}", f"{num_requests:,} requests")
+    figure(f"schemathesis {VERSION}, seed {SEED}, OpenAI dialect", f"{num_requests:,} requests")
     assert num_requests >= MIN_REQUESTS
 
 

@@ -11,7 +11,7 @@ from tests.contract.server import BASE, Server
 from tests.contract.worker import Worker
 
 MIN_REQUESTS = 10_000
-EXAMPLES_PER_ROUTE = 600
+EXAMPLES_PER_ROUTE = 400
 
 
 def test_the_server_answers_as_its_document_says(tmp_path: Path, figure: Figure) -> None:

@@ -28,6 +28,8 @@ Schema = dict[str, Any]
 # What the original's client can ask for and this service does not serve.
 _STORED = "answers are not stored"
 _WEBHOOKS = "the operator sets webhooks up"
+_DOCUMENTS = "this service converts no documents"
+
 NOT_SERVED_OF_OPENAI: dict[str, tuple[str, str]] = {
     "chat.completions.list": ("GET /chat/completions", _STORED),
     "chat.completions.retrieve": ("GET /chat/completions/{completion_id}", _STORED),
@@ -49,6 +51,10 @@ NOT_SERVED_OF_OPENAI: dict[str, tuple[str, str]] = {
     "webhooks.rotate_secret": ("POST /webhook_endpoints/{id}/rotate_secret", _WEBHOOKS),
     "webhooks.test": ("POST /webhook_endpoints/{id}/test", _WEBHOOKS),
     "webhooks.event_types.list": ("GET /webhook_event_types", _WEBHOOKS),
+}
+NOT_SERVED_OF_CLOUDFLARE: dict[str, tuple[str, str]] = {
+    "ai.to_markdown.supported": ("GET /accounts/{account_id}/ai/tomarkdown/supported", _DOCUMENTS),
+    "ai.to_markdown.transform": ("POST /accounts/{account_id}/ai/tomarkdown", _DOCUMENTS),
 }
 
 # Why a field changes nothing about the answer here; every ignored field has its reason.
@@ -111,7 +117,7 @@ DIALECTS = {
         module=cloudflare,
         title="Cloudflare dialect",
         clients="wrangler and Cloudflare's own SDKs",
-        not_served={},
+        not_served=NOT_SERVED_OF_CLOUDFLARE,
     ),
     "platform.md": Dialect(
         module=platform,

@@ -14,8 +14,8 @@ const { Cloudflare, toFile } = cloudflare;
 
 const given = JSON.parse(fs.readFileSync(process.argv[2]));
 const account = { account_id: given.id };
-const closed = { baseURL: given.base_url, maxRetries: 0 };
-const client = new Cloudflare({ apiToken: given.token, ...closed });
+const server = { baseURL: given.base_url, maxRetries: 0 };
+const client = new Cloudflare({ apiToken: given.token, ...server });
 const { version } = JSON.parse(fs.readFileSync('node_modules/cloudflare/package.json'));
 const seen = { version };
 
@@ -89,11 +89,11 @@ async function catalogue() {
 }
 
 async function refusals(made) {
-  const everything = { apiEmail: given.email, apiKey: given.key, ...closed };
-  const both = new Cloudflare({ apiToken: 'wrong', ...everything });
+  const known = { apiEmail: given.email, apiKey: given.key, ...server };
+  const both = new Cloudflare({ apiToken: 'wrong', ...known });
   seen['a good key beside a wrong token'] = Array.isArray(await both.ai.finetunes.list(account));
-  const wrong = new Cloudflare({ apiToken: 'wrong', ...closed });
-  const reader = new Cloudflare({ apiToken: given.read_only, ...closed });
+  const wrong = new Cloudflare({ apiToken: 'wrong', ...server });
+  const reader = new Cloudflare({ apiToken: given.read_only, ...server });
   const finetune = { ...account, model: given.model, name: made.name };
   seen.errors = {
     'wrong token': await errorOf(() => wrong.ai.finetunes.list(account)),

@@ -17,9 +17,9 @@ ACCOUNT, MODEL, OPTIONS = given["id"], given["model"], given["options"]
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 IS_OLD = cloudflare.__version__.startswith("4.")
 NAME = f"python-{cloudflare.__version__}"
-CLOSED = {"max_retries": 0, "base_url": given["base_url"]}
+SERVER = {"max_retries": 0, "base_url": given["base_url"]}
 
-client = Cloudflare(api_token=given["token"], **CLOSED)
+client = Cloudflare(api_token=given["token"], **SERVER)
 seen: dict[str, Any] = {"version": cloudflare.__version__}
 
 
@@ -111,7 +111,7 @@ def catalogue() -> None:
 
 def whoami() -> None:
     seen["token"] = client.user.tokens.verify().status
-    by_email = Cloudflare(api_email=given["email"], api_key=given["key"], **CLOSED)
+    by_email = Cloudflare(api_email=given["email"], api_key=given["key"], **SERVER)
     seen["by e-mail and key"] = [account.id == ACCOUNT for account in by_email.accounts.list()]
     seen["lists by e-mail and key"] = len(list(by_email.ai.finetunes.list(account_id=ACCOUNT))) > 0
 
@@ -128,7 +128,7 @@ def refuse(finetune: str) -> None:
             refusals[what] = None
 
     def other(**credentials: Any) -> Any:
-        return Cloudflare(**credentials, **CLOSED)
+        return Cloudflare(**credentials, **SERVER)
 
     refusals: dict[str, Any] = {}
     messages: dict[str, str] = {}
@@ -175,7 +175,7 @@ def refuse(finetune: str) -> None:
 
 
 async def asynchronously() -> None:
-    async with AsyncCloudflare(api_token=given["token"], **CLOSED) as other:
+    async with AsyncCloudflare(api_token=given["token"], **SERVER) as other:
         found = await other.ai.finetunes.list(account_id=ACCOUNT)
         answer = await other.ai.run(
             MODEL,

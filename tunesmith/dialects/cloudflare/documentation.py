@@ -41,12 +41,12 @@ ERRORS = openapi_document.errors(
 RUN_ERRORS = ERRORS | openapi_document.errors(Failure, {405: "The model cannot take a finetune."})
 
 
-def openai_body(*required: str) -> dict[str, Any]:
+def openai_body(*required: str, streams: bool = False) -> dict[str, Any]:
     """For a route whose body is that of another API, and has `lora` beside it."""
     properties: dict[str, Any] = {
         "model": {"type": "string"},
         "lora": {"type": "string", "description": "The id or the name of a finetune."},
-        "stream": {"type": "boolean"},
+        **({"stream": {"type": "boolean"}} if streams else {}),
         **{name: {} for name in required},
     }
     schema = {"type": "object", "required": ["model", *required], "properties": properties}

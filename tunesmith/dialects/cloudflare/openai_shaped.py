@@ -22,27 +22,27 @@ router = APIRouter(prefix="/accounts/{account_id}/ai/v1", tags=["answers"])
 _OWN_HEADERS = ("x-auth-email", "x-auth-key", "x-auth-user-service-key")
 
 
-@router.post("/chat/completions", openapi_extra=openai_body("messages"))
+@router.post("/chat/completions", openapi_extra=openai_body("messages", streams=True))
 async def create_chat_completion(request: Request) -> Response:
-    """As in the OpenAI dialect, and with `lora`: the id or the name of a finetune."""
+    """As in the OpenAI dialect, with all of its fields, and with `lora`."""
     return await _handed_on(request, "/chat/completions")
 
 
-@router.post("/completions", openapi_extra=openai_body("prompt"))
+@router.post("/completions", openapi_extra=openai_body("prompt", streams=True))
 async def create_completion(request: Request) -> Response:
-    """As in the OpenAI dialect, and with `lora`."""
+    """As in the OpenAI dialect, with all of its fields, and with `lora`."""
     return await _handed_on(request, "/completions")
 
 
-@router.post("/responses", openapi_extra=openai_body("input"))
+@router.post("/responses", openapi_extra=openai_body("input", streams=True))
 async def create_response(request: Request) -> Response:
-    """As in the OpenAI dialect, and with `lora`."""
+    """As in the OpenAI dialect, with all of its fields, and with `lora`."""
     return await _handed_on(request, "/responses")
 
 
 @router.post("/embeddings", openapi_extra=openai_body("input"))
 async def create_embeddings(request: Request) -> Response:
-    """As in the OpenAI dialect, and with `lora`."""
+    """As in the OpenAI dialect, with all of its fields, and with `lora`."""
     return await _handed_on(request, "/embeddings")
 
 

@@ -14,7 +14,10 @@ PATH = "/chat/completions"
 
 @router.post("/completions", response_class=Response, openapi_extra=documentation.CHAT)
 async def create_chat_completion(request: Request) -> Response:
-    """OpenAI's body and answer, its errors too; who may not ask is told so in this API's words."""
+    """OpenAI's body, with all of its fields, and answer, its errors too.
+
+    Who may not ask is told so in this API's words.
+    """
     async with as_caller(request, Scope.INFERENCE, writes=False):
         pass
     return HandedOn(
