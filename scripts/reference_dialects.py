@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from tunesmith.dialects import cloudflare, openai, platform
-from tunesmith.json_body import Request
+from tunesmith.wire.json_body import Request
 
 NOTE = (
     "<!-- Written by scripts/reference_dialects.py: change the code, then run scripts.reference. "

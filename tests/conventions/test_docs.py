@@ -8,8 +8,8 @@ import pytest
 
 from scripts import reference, reference_dialects
 from tunesmith.domain import errors
-from tunesmith.json_body import Request
 from tunesmith.settings import Settings
+from tunesmith.wire.json_body import Request
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

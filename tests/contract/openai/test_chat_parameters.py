@@ -22,8 +22,8 @@ from tests.contract.server import (
     failed,
     token,
 )
-from tunesmith import streams
 from tunesmith.domain.assignments import SampleRequest
+from tunesmith.wire import streams
 
 
 class City(Form):

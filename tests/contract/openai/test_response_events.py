@@ -10,8 +10,8 @@ from pydantic import BaseModel as Form
 
 from tests.contract.openai.test_responses import TIME, USAGE, WEATHER, call_both
 from tests.contract.server import BASE, ScriptedSampler, called, delta, done, failed, token
-from tunesmith import streams
 from tunesmith.domain.errors import QuotaExceeded
+from tunesmith.wire import streams
 
 ASKED = {"model": BASE, "input": "Hi.", "stream": True}
 OPENING = ["response.created", "response.in_progress"]

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith import multipart_form
 from tunesmith.dialects.cloudflare import schemas_finetunes as schemas
 from tunesmith.dialects.cloudflare import translate_finetunes as translate
 from tunesmith.dialects.cloudflare.auth import InReadContext, as_caller
@@ -18,6 +17,7 @@ from tunesmith.http import foundation_of
 from tunesmith.services import adapter_files, adapters, files
 from tunesmith.services.context import Context, House
 from tunesmith.store.blobs import BlobWriter
+from tunesmith.wire import multipart_form
 
 router = APIRouter(
     prefix="/accounts/{account_id}/ai/finetunes/{finetune:path}/finetune-assets",

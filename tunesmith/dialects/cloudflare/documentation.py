@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from tunesmith import openapi_document
+from tunesmith.wire import openapi_document
 
 
 class Source(BaseModel):

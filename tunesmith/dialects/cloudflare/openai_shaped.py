@@ -13,9 +13,9 @@ from tunesmith.dialects.cloudflare.auth import as_caller, credentials_of
 from tunesmith.dialects.cloudflare.documentation import openai_body
 from tunesmith.domain.accounts import digest_of
 from tunesmith.domain.errors import InvalidRequest
-from tunesmith.handing_on import HandedOn
-from tunesmith.json_body import check_json
 from tunesmith.services.context import Context
+from tunesmith.wire.handing_on import HandedOn
+from tunesmith.wire.json_body import check_json
 
 router = APIRouter(prefix="/accounts/{account_id}/ai/v1", tags=["answers"])
 

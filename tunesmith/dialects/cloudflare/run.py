@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith import streams
 from tunesmith.dialects.cloudflare import models, translate_run
 from tunesmith.dialects.cloudflare import schemas_run as schemas
 from tunesmith.dialects.cloudflare.auth import as_caller
@@ -14,6 +13,7 @@ from tunesmith.http import foundation_of
 from tunesmith.services import inference
 from tunesmith.services.context import Context
 from tunesmith.services.limits import Limiter, MeteredSampler
+from tunesmith.wire import streams
 
 router = APIRouter(prefix="/accounts/{account_id}/ai/run", tags=["answers"])
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, FiniteFloat
 
 from tunesmith.dialects.cloudflare.schemas import Envelope
-from tunesmith.json_body import Request
+from tunesmith.wire.json_body import Request
 
 Status = Literal["incomplete", "validating", "queued", "running", "ready", "failed", "stopped"]
 

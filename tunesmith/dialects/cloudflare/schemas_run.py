@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from tunesmith.dialects.cloudflare.schemas import Envelope
 from tunesmith.domain.errors import InvalidRequest
-from tunesmith.json_body import Request, check_json
+from tunesmith.wire.json_body import Request, check_json
 
 MAX_TOOLS = 128
 MAX_STOPS = 4

@@ -4,15 +4,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tunesmith import streams
 from tunesmith.dialects.cloudflare import errors
 from tunesmith.dialects.cloudflare import schemas_run as schemas
 from tunesmith.domain import assignments
 from tunesmith.domain.assignments import SampleOutput, SamplePart
 from tunesmith.domain.errors import InvalidRequest, TunesmithError
-from tunesmith.json_body import check_json
 from tunesmith.services.inference import Sampling, ToolChoice, Tools, ToolUse
-from tunesmith.streams import Answer, Frame
+from tunesmith.wire import streams
+from tunesmith.wire.json_body import check_json
+from tunesmith.wire.streams import Answer, Frame
 
 TOOL_USES = {
     "none": ToolUse.FORBIDDEN,

@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith import streams
 from tunesmith.dialects.openai import models, translate_chat
 from tunesmith.dialects.openai import schemas_chat as schemas
 from tunesmith.dialects.openai.auth import Secret, as_caller
@@ -14,7 +13,8 @@ from tunesmith.domain.assignments import SampleRequest
 from tunesmith.http import foundation_of
 from tunesmith.services import inference
 from tunesmith.services.context import Context
-from tunesmith.streams import Blame
+from tunesmith.wire import streams
+from tunesmith.wire.streams import Blame
 
 router = APIRouter(prefix="/chat", tags=["answers"])
 

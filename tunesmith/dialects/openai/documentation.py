@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from tunesmith import openapi_document
+from tunesmith.wire import openapi_document
 
 
 class ErrorDetail(BaseModel):

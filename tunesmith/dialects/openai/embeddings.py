@@ -7,7 +7,6 @@ import struct
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith import streams
 from tunesmith.dialects.openai import models
 from tunesmith.dialects.openai import schemas_embeddings as schemas
 from tunesmith.dialects.openai.auth import Secret, as_caller
@@ -17,6 +16,7 @@ from tunesmith.http import foundation_of
 from tunesmith.services import inference
 from tunesmith.services.context import Context
 from tunesmith.services.ports import Sampler
+from tunesmith.wire import streams
 
 MAX_AT_ONCE = 32  # of one request's texts on their way to workers
 

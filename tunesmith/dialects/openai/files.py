@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith import multipart_form
 from tunesmith.dialects.openai import content, schemas, translate
 from tunesmith.dialects.openai.auth import InContext, InReadContext, as_caller
 from tunesmith.domain.accounts import Scope
@@ -13,6 +12,7 @@ from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.files import FilePurpose
 from tunesmith.http import foundation_of
 from tunesmith.services import files
+from tunesmith.wire import multipart_form
 
 router = APIRouter(prefix="/files", tags=["files"])
 

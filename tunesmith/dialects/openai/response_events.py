@@ -14,7 +14,7 @@ from tunesmith.dialects.openai.translate_responses import (
 )
 from tunesmith.domain.assignments import SampleOutput, SamplePart, ToolCall
 from tunesmith.domain.errors import TunesmithError
-from tunesmith.streams import Frame
+from tunesmith.wire.streams import Frame
 
 
 class ResponseFrames:

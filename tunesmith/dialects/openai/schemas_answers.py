@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PlainValidator, model_validator
 
 from tunesmith.domain.errors import InvalidRequest
-from tunesmith.json_body import Request, check_json
+from tunesmith.wire.json_body import Request, check_json
 
 MAX_CHOICES = 128
 MAX_STOPS = 4

@@ -21,7 +21,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from tunesmith.domain.formulas import MAX_LENGTH as MAX_FORMULA_LENGTH
 from tunesmith.domain.graders import MAX_GRADERS, check_formula
 from tunesmith.domain.templates import MAX_LENGTH
-from tunesmith.json_body import Request
+from tunesmith.wire.json_body import Request
 
 MAX_NAME_LENGTH = 200
 MAX_SOURCE_LENGTH = 256 * 1024

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 from tunesmith.domain.hyperparameters import AUTO, MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, Auto
-from tunesmith.json_body import Request
 from tunesmith.services.jobs import MAX_SEED, MAX_SUFFIX_LENGTH
+from tunesmith.wire.json_body import Request
 
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY_LENGTH = 64

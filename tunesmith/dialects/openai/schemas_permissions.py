@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from tunesmith.json_body import Request
+from tunesmith.wire.json_body import Request
 
 MAX_PROJECTS = 100
 

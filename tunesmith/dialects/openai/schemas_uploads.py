@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from tunesmith.dialects.openai.schemas import ExpiresAfter, File
 from tunesmith.domain.uploads import MAX_PARTS
-from tunesmith.json_body import Request
+from tunesmith.wire.json_body import Request
 
 
 class CreateUpload(Request):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from tunesmith import streams
 from tunesmith.dialects.openai import errors
 from tunesmith.dialects.openai import schemas_chat as schemas
 from tunesmith.dialects.openai import schemas_chat_objects as objects
@@ -19,7 +18,8 @@ from tunesmith.domain import assignments
 from tunesmith.domain.assignments import SampleOutput, SamplePart
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.services.inference import Sampling, ToolChoice, Tools, ToolUse
-from tunesmith.streams import Answer, Frame
+from tunesmith.wire import streams
+from tunesmith.wire.streams import Answer, Frame
 
 
 def messages(body: schemas.CreateChatCompletion) -> list[dict[str, Any]]:

@@ -4,14 +4,14 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tunesmith import streams
 from tunesmith.dialects.openai import errors
 from tunesmith.dialects.openai import schemas_completions as schemas
 from tunesmith.dialects.openai.translate_answers import Head, logprob, sampling, token_counts
 from tunesmith.domain.assignments import Likely, SampleOutput, SamplePart, TokenLogprob
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.services.inference import Sampling
-from tunesmith.streams import Answer, Frame
+from tunesmith.wire import streams
+from tunesmith.wire.streams import Answer, Frame
 
 
 def text_sampling(body: schemas.CreateCompletion) -> Sampling:

@@ -13,7 +13,7 @@ from tunesmith.dialects.openai.translate_answers import TOOL_USES, Head, logprob
 from tunesmith.domain.assignments import SampleOutput, TokenLogprob, ToolCall
 from tunesmith.domain.errors import InvalidRequest, QuotaExceeded, TunesmithError
 from tunesmith.services.inference import Sampling, ToolChoice, Tools
-from tunesmith.streams import Answer
+from tunesmith.wire.streams import Answer
 
 Item = objects.OutputMessage | objects.OutputCall
 

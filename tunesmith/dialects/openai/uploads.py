@@ -7,7 +7,6 @@ from weakref import WeakValueDictionary
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith import multipart_form
 from tunesmith.dialects.openai import schemas_uploads as schemas
 from tunesmith.dialects.openai import translate
 from tunesmith.dialects.openai import translate_uploads as wire
@@ -17,6 +16,7 @@ from tunesmith.domain.uploads import MAX_PART_BYTES
 from tunesmith.http import foundation_of
 from tunesmith.services import uploads
 from tunesmith.services.context import Context
+from tunesmith.wire import multipart_form
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 

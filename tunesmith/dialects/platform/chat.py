@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from tunesmith.dialects.platform import documentation
 from tunesmith.dialects.platform.auth import as_caller, secret_of
 from tunesmith.domain.accounts import Scope
-from tunesmith.handing_on import HandedOn
+from tunesmith.wire.handing_on import HandedOn
 
 router = APIRouter(prefix="/ai/chat", tags=["chat"])
 

@@ -3,13 +3,13 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith import multipart_form
 from tunesmith.dialects.platform import documentation, schemas, translate
 from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.http import foundation_of
 from tunesmith.services import datasets
+from tunesmith.wire import multipart_form
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
