@@ -222,8 +222,8 @@ class Seeds:
     def _worker(self, store: Store) -> Worker:
         """One that does all in this transaction: the real worker must not come in between."""
         database = SimpleNamespace(write=lambda: nullcontext(store))
-        blobs = self._foundation.house.blobs
-        return Worker(SimpleNamespace(database=database, blobs=blobs))
+        house = self._foundation.house
+        return Worker(SimpleNamespace(database=database, blobs=house.blobs, now=house.now))
 
     def _context(self, store: Store) -> Context:
         house = self._foundation.house

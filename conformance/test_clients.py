@@ -219,4 +219,6 @@ def _offer_under_another_name(service: Service, name: str) -> None:
         (entry,) = [
             entry for entry in http.get("/admin/v1/base-models").json() if entry["name"] == BASE
         ]
+        for told in ("id", "weights"):  # by the server alone
+            del entry[told]
         http.put("/admin/v1/base-models", json={**entry, "name": name}).raise_for_status()
