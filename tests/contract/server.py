@@ -224,7 +224,7 @@ class Server:
         slug: str | None = None,
         email: str | None = None,
     ) -> Caller:
-        slug = slug or f"acme-{uuid4().hex[:6]}"
+        slug = slug or f"acme-{uuid4().hex[:16]}"
         organization = Organization(id=uuid4(), name="Acme", slug=slug, created_at=now())
         secret = new_secret()
         key = _key(organization, secret, scopes, email)

@@ -5,7 +5,7 @@ import httpx
 from tests.e2e.conftest import BASE, conversations
 from tests.e2e.service import Service, steps_done, wait_for_job, wait_until
 
-NUM_STEPS = 300
+NUM_STEPS = 1200  # at a hundred or more a second: the pause must come about before the end
 
 
 def _create_job(service: Service) -> str:
@@ -15,7 +15,7 @@ def _create_job(service: Service) -> str:
         model=BASE,
         training_file=training.id,
         seed=3,
-        hyperparameters={"n_epochs": 3, "batch_size": 3, "learning_rate_multiplier": 5},
+        hyperparameters={"n_epochs": 4, "batch_size": 1, "learning_rate_multiplier": 5},
     )
     return job.id
 

@@ -50,7 +50,7 @@ def entry(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_an_entry_is_listed_as_it_was_put(ask: Ask) -> None:
-    name = f"put-{uuid4().hex[:6]}"
+    name = f"put-{uuid4().hex[:16]}"
     facts = {"licence": "mit", "provider": "Acme", "hub_id": f"acme/{name}", "tasks": ["x"]}
     put = entry(name, aliases=[f"{name}-alias"], calls_functions=True, **facts)
     assert ask("PUT", "base-models", put).status_code == 204

@@ -193,7 +193,7 @@ def test_whoever_takes_a_permitted_name_later_gets_nothing(
     admin: openai.OpenAI, anyone: openai.OpenAI, server: Server, name: str
 ) -> None:
     permissions = admin.fine_tuning.checkpoints.permissions
-    slug = f"later-{uuid4().hex[:6]}"
+    slug = f"later-{uuid4().hex[:16]}"
     permissions.create(name, project_ids=[slug])
     late = server.new_caller(slug=slug)
     with refused(404):
