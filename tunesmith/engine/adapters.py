@@ -117,6 +117,13 @@ class AdapterSet:
         finally:
             self._routes.clear()
 
+    @contextmanager
+    def narrowed(self, positions: Sequence[int]) -> Iterator[None]:
+        """Within `routed`: only these tokens, in ascending order, go through the layers now."""
+        if any(route.rows is not None for route in self._routes):
+            raise UnsupportedModel("A route of some rows cannot be narrowed to positions.")
+        yield
+
     def _add(
         self,
         adapter_id: str,

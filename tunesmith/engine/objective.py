@@ -65,5 +65,4 @@ class Preference:
 def predicted(model: BaseModel, batch: PackedBatch, routes: list[Route]) -> Predicted:
     """With no routes: by the base alone."""
     with model.adapters.routed(routes):
-        logits = forward.logits(model, batch)
-    return Predicted.by(logits, batch)
+        return forward.predicted(model, batch)
