@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from tunesmith.engine import attention, chat
 from tunesmith.engine.adapters import AdapterSet
 from tunesmith.engine.errors import UnsupportedModel
+from tunesmith.engine.shortcuts import Shortcuts
 from tunesmith.engine.vocabulary import Vocabulary
 
 # Attention whose cache is keys and values by position; other layers keep a running state.
@@ -31,6 +32,7 @@ class BaseModel:
         self.config = network.config.get_text_config(decoder=True)
         self.device: torch.device = network.device
         self.adapters = AdapterSet(network, name)
+        self.shortcuts = Shortcuts()  # a trial before training leaves those that hold
         self.vocabulary = Vocabulary(tokenizer)
         self.end_of_text_ids = _end_of_text_ids(network, tokenizer)
         self.context_length = _context_length(self.config)
