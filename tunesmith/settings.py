@@ -93,6 +93,12 @@ class Settings(BaseSettings):
     max_hosts: int = Field(
         1, ge=1, description="How many base models a worker keeps resident at once."
     )
+    max_runs: int = Field(
+        8,
+        ge=1,
+        description="How many jobs a worker trains at once; those of one base model share its "
+        "host.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda or mps: where hosts compute.")
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a host; by default all cores but one."

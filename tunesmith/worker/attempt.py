@@ -27,7 +27,8 @@ from tunesmith.domain.jobs import Failure, Task
 from tunesmith.engine import events
 from tunesmith.engine.messages import AbandonRun, OpenRun, RunEvent, RunFailed, StopRun
 from tunesmith.worker.client import Client
-from tunesmith.worker.placing import Host, HostLost, Hosts, ModelRefused, NoRoom, RunQueue
+from tunesmith.worker.host import BUSY, Host, HostLost, ModelRefused, RunQueue
+from tunesmith.worker.placing import Hosts, NoRoom
 from tunesmith.worker.prepare import Workshop, check_data, data_failure
 from tunesmith.worker.reporter import Reporter, artifacts_of
 
@@ -38,7 +39,7 @@ _PACE_MEMORY = 0.9  # of the smoothed time a step takes, per step
 
 
 class Attempts:
-    """Carries out what the server assigns, one assignment after another."""
+    """Carries out what the server assigns: any number of assignments side by side."""
 
     def __init__(
         self,
@@ -74,6 +75,12 @@ class Attempts:
             reporter.close(self._is_leaving)
             shutil.rmtree(folder, ignore_errors=True)
 
+    def hand_back(self, assignment: Assignment) -> None:
+        """Not begun: there is no room for it any more."""
+        reporter = Reporter(self._client, assignment)
+        reporter.add(AttemptReleased())
+        reporter.close(self._is_leaving)
+
     def _validate(self, assignment: Assignment, reporter: Reporter) -> None:
         folder = self._workshop.attempt_folder(assignment)
         verdict = check_data(*self._workshop.fetch_data(assignment, folder), assignment.method)
@@ -86,28 +93,22 @@ class Attempts:
         began_at = time.monotonic()
         folder = self._workshop.attempt_folder(assignment)
         spec = self._workshop.train_spec(assignment, folder, self._checkpoint_seconds)
+        if reporter.is_stale or self._should_let_go(reporter):
+            reporter.add(AttemptReleased())
+            return
+        base = assignment.base_model
         try:
-            host = self._place(assignment, reporter)
+            host = self._hosts.place(base, lambda: self._workshop.model_folder(base))
         except ModelRefused as error:
             failure = Failure(code=error.code, message=error.message, param="model")
             reporter.add(TrainingFailed(failure=failure))
             return
-        if host is None:
+        except NoRoom:
             reporter.add(AttemptReleased())
             return
         with _followed(host, spec.run_id) as told:
             host.send(OpenRun(spec=spec))
             self._follow(host, spec.run_id, told, _Pace(began_at), reporter)
-
-    def _place(self, assignment: Assignment, reporter: Reporter) -> Host | None:
-        """Wait for room; None where the worker is leaving or the job is wanted no more."""
-        base = assignment.base_model
-        while not (reporter.is_stale or self._should_let_go(reporter)):
-            try:
-                return self._hosts.place(base, lambda: self._workshop.model_folder(base))
-            except NoRoom:
-                self._is_leaving.wait(_LOOK_SECONDS)
-        return None
 
     def _follow(
         self, host: Host, run_id: str, told: RunQueue, pace: "_Pace", reporter: Reporter
@@ -140,6 +141,9 @@ class Attempts:
         match message:
             case HostLost(reason=reason):
                 reporter.add(AttemptLost(reason=f"the host ended ({reason})"))
+                return True
+            case RunFailed(code=code) if code == BUSY:
+                reporter.add(AttemptReleased())
                 return True
             case RunFailed():
                 reporter.add(TrainingFailed(failure=_failure(message)))

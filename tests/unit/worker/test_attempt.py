@@ -226,15 +226,47 @@ def test_a_run_that_is_to_pause_stops_at_a_checkpoint_and_is_released(
     assert [type(command) for command in scene.commands] == [OpenRun, StopRun]
 
 
-def test_a_job_that_is_to_pause_is_released_while_it_waits_for_room(
+def test_a_job_for_which_there_is_no_room_any_more_is_handed_back(
     scene: Scene, training: Assignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(*arguments: Any) -> Any:
-        raise NoRoom("Another job trains.")
+        raise NoRoom("Another base model answers.")
 
     monkeypatch.setattr(scene.attempts._hosts, "place", no_room)
-    scene.client.wanted = Wish.PAUSE
     assert scene.carry_out(training) == [AttemptReleased()]
+
+
+def test_a_run_that_its_host_turns_away_is_handed_back(scene: Scene, training: Assignment) -> None:
+    scene.script = lambda run_id: [RunFailed(run_id=run_id, code="busy", message="A run is open.")]
+    assert scene.carry_out(training) == [AttemptReleased()]
+
+
+def test_of_two_runs_side_by_side_each_hears_its_own(
+    scene: Scene, training: Assignment, client: FakeClient
+) -> None:
+    ends = {1: step_done(1), 2: step_done(2)}
+    scene.script = lambda run_id: [
+        ends[int(run_id[-1])],
+        events.Finished(step=int(run_id[-1]), path=saved(scene.folder, run_id), trained_tokens=50),
+    ]
+    other = FakeClient()
+    other.blobs = client.blobs
+    beside = Attempts(
+        cast(Any, other),
+        scene.attempts._hosts,
+        scene.attempts._workshop,
+        checkpoint_seconds=60.0,
+        max_offline_seconds=10.0,
+        is_leaving=scene.is_leaving,
+    )
+    thread = threading.Thread(target=beside.carry_out, args=(replace(training, attempt=2),))
+    thread.start()
+    first, first_end = scene.carry_out(training)
+    thread.join(10)
+    second, second_end = other.reports
+    assert (first.metrics.step, second.metrics.step) == (1, 2)
+    assert (first_end.step, second_end.step) == (1, 2)
+    assert scene.launcher.launched == ["base"]
 
 
 def test_a_run_that_stops_where_it_has_just_saved_tells_its_checkpoint_once(
