@@ -135,6 +135,14 @@ class AttemptReleased:
     type: Literal["released"] = "released"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptHalted:
+    """Neither job nor machine is lost, but a person has to help: the job is paused until then."""
+
+    reason: str  # a sentence
+    type: Literal["halted"] = "halted"
+
+
 Report = (
     Validated
     | TrainingStarted
@@ -144,8 +152,16 @@ Report = (
     | TrainingFailed
     | AttemptLost
     | AttemptReleased
+    | AttemptHalted
 )
-ENDINGS = (Validated, TrainingFinished, TrainingFailed, AttemptLost, AttemptReleased)
+ENDINGS = (
+    Validated,
+    TrainingFinished,
+    TrainingFailed,
+    AttemptLost,
+    AttemptReleased,
+    AttemptHalted,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ def create(ctx: Context, new: NewJob) -> Job:
             code="model_not_available",
         )
     _check_limits(new)
+    ctx.house.blobs.require_room()  # for its checkpoints
     now = ctx.now()
     job = Job(
         id=uuid4(),

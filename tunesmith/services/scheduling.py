@@ -127,6 +127,17 @@ def release(store: Store, leased: Lease, now: datetime) -> None:
     _give_back(store, job, leased.task, now, leased.losses, now)
 
 
+def halt(store: Store, leased: Lease, reason: str, now: datetime) -> None:
+    """Pause a job that cannot go on until a person has helped; its data can be checked later."""
+    if leased.task is not Task.TRAIN:
+        lose(store, leased, reason, now)
+        return
+    job = store.jobs.get_for_worker(leased.job_id)
+    message = f"The job is paused. {reason} Resume it when there is room."
+    tell(store, job, EventKind.NOTE, now=now, level=Level.WARNING, message=message)
+    pausing.come_about(store, job, now)
+
+
 def end_as_failed(store: Store, job: Job, failure: Failure, now: datetime) -> None:
     store.jobs.replace(job, job.failed(failure, now))
     store.queue.remove(job.id)

@@ -14,6 +14,7 @@ from tunesmith.engine.events import (
     SampleDone,
     SampleEvent,
     SampleFailed,
+    Started,
     TextDelta,
     ToolCalled,
 )
@@ -58,7 +59,12 @@ OnAnswer = Callable[[SampleEvent], None]
 
 
 class Host:
-    """One host process: sends it commands, and hands out what it tells."""
+    """One host process: sends it commands, and hands out what it tells.
+
+    `ready` is there once `wait_until_ready` has come back.
+    """
+
+    ready: HostReady
 
     def __init__(self, process: HostProcess, base_model: str, on_answer: OnAnswer) -> None:
         self.base_model = base_model
@@ -68,6 +74,8 @@ class Host:
         self._on_answer = on_answer
         self._lock = threading.Lock()
         self._runs: dict[str, RunQueue] = {}
+        self._training: set[str] = set()  # those that have begun
+        self._accompanied: set[str] = set()  # those of them that were ever not alone
         self._answering: dict[str, str] = {}  # request id -> adapter id, empty for the base
         self._adapters: dict[str, None] = {}  # in order of their last use
         self._ready: queue.Queue[HostReady | HostFailed | HostLost] = queue.Queue()
@@ -85,6 +93,7 @@ class Host:
             raise ModelRefused(told.message, code=told.code)
         if isinstance(told, HostLost):
             raise Unavailable(f"The host of {self.base_model} ended: {told.reason}.")
+        self.ready = told
         log.info(
             "host ready",
             base_model=self.base_model,
@@ -119,6 +128,12 @@ class Host:
 
     def unfollow(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
+        self._training.discard(run_id)
+        self._accompanied.discard(run_id)
+
+    def was_accompanied(self, run_id: str) -> bool:
+        """Whether another run has ever been trained beside this one."""
+        return run_id in self._accompanied
 
     def answer(self, asked: Sample | Embed) -> None:
         spec = asked.spec
@@ -173,8 +188,7 @@ class Host:
     def _hand_out(self, told: object) -> None:
         match told:
             case RunEvent() | RunFailed():
-                if isinstance(told, RunFailed) and told.code == BUSY:
-                    self.max_runs = max(1, len(self._runs) - 1)
+                self._note(told)
                 if told.run_id in self._runs:
                     self._runs[told.run_id].put(told)
             case TextDelta() | ToolCalled():
@@ -189,6 +203,15 @@ class Host:
                 self._adapters.pop(told.adapter_id, None)
             case _:
                 raise TypeError(f"A host says no {type(told).__name__}.")
+
+    def _note(self, told: RunEvent | RunFailed) -> None:
+        match told:
+            case RunFailed(code=code) if code == BUSY:
+                self.max_runs = max(1, len(self._runs) - 1)
+            case RunEvent(run_id=run_id, event=Started()) if run_id in self._runs:
+                self._training.add(run_id)
+                if len(self._training) > 1:
+                    self._accompanied |= self._training
 
     def _fail_answers(self, lost: HostLost) -> None:
         for request_id in list(self._answering):

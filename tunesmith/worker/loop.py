@@ -30,6 +30,7 @@ class WorkerSettings:
     work_dir: Path
     max_hosts: int
     max_runs: int
+    min_free_bytes: int
     checkpoint_seconds: float
     max_offline_seconds: float
 
@@ -48,7 +49,9 @@ def work(
         devices=launcher.devices(),
     )
     until_reachable(lambda: client.register(registration), is_leaving.is_set, "registration")
-    workshop = Workshop(client, settings.work_dir)
+    workshop = Workshop(
+        client, settings.work_dir, name=settings.name, min_free_bytes=settings.min_free_bytes
+    )
     answering = Answering(client, settings.name, workshop)
     hosts = Hosts(launcher, settings.max_hosts, answering.tell)
     attempts = Attempts(
@@ -63,10 +66,14 @@ def work(
     try:
         with ThreadPoolExecutor(1, "check data") as pool:
             # What is wrong with a job's data is told while another job trains, for days perhaps.
-            checking = pool.submit(_check_data, client, registration, attempts, is_leaving)
+            checking = pool.submit(
+                _check_data, client, registration, attempts, workshop, is_leaving
+            )
             checking.add_done_callback(lambda _: is_leaving.set())
             try:
-                trainings = Trainings(client, registration, attempts, hosts, settings.max_runs)
+                trainings = Trainings(
+                    client, registration, attempts, hosts, workshop, settings.max_runs
+                )
                 trainings.carry_out(is_leaving)
             finally:
                 is_leaving.set()
@@ -85,12 +92,14 @@ class Trainings:
         registration: Registration,
         attempts: Attempts,
         hosts: Hosts,
+        workshop: Workshop,
         max_runs: int,
     ) -> None:
         self._client = client
         self._registration = registration
         self._attempts = attempts
         self._hosts = hosts
+        self._workshop = workshop
         self._max_runs = max_runs
         self._running: set[Future[None]] = set()
 
@@ -109,6 +118,8 @@ class Trainings:
         """Whether there was room for another training, and one to do."""
         room = self._hosts.room()
         if len(self._running) >= self._max_runs or not _has_any(room):
+            return False
+        if self._workshop.is_short_of_room and not self._workshop.make_room(room.residents):
             return False
         registration = replace(self._registration, room=room)
         assignment = _lease(self._client, registration, Task.TRAIN)
@@ -144,10 +155,16 @@ def _has_any(room: Room) -> bool:
 
 
 def _check_data(
-    client: Client, registration: Registration, attempts: Attempts, is_leaving: threading.Event
+    client: Client,
+    registration: Registration,
+    attempts: Attempts,
+    workshop: Workshop,
+    is_leaving: threading.Event,
 ) -> None:
     while not is_leaving.is_set():
-        assignment = _lease(client, registration, Task.VALIDATE)
+        assignment = None
+        if not workshop.is_short_of_room:
+            assignment = _lease(client, registration, Task.VALIDATE)
         if assignment is None:
             is_leaving.wait(POLL_SECONDS)
         else:

@@ -13,6 +13,7 @@ from tunesmith.domain.assignments import Resident, Room
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import Unavailable
 from tunesmith.worker.host import Host, OnAnswer
+from tunesmith.worker.job_lock import Machine, machine_of
 from tunesmith.worker.ports import Launcher
 
 log = structlog.get_logger()
@@ -35,6 +36,7 @@ class Hosts:
         self._launcher = launcher
         self._max_hosts = max_hosts
         self._on_answer = on_answer
+        self._devices = launcher.devices()
         self._hosts: dict[Weights, Host] = {}
         self._claims: Counter[Weights] = Counter()
         self._table = threading.Lock()
@@ -79,6 +81,10 @@ class Hosts:
                     host = self._find(weights) or self._start(base, folder)
             host.used_at = time.monotonic()
             return host
+
+    def machine_of(self, host: Host) -> Machine:
+        """What a host computes with."""
+        return machine_of(host.ready, self._devices, self._launcher.threads)
 
     def cancel(self, request_id: str) -> None:
         """Whoever is answering it, or nobody any more."""

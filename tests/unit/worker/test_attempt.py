@@ -88,7 +88,7 @@ class Scene:
         self.attempts = Attempts(
             cast(Any, client),
             Hosts(self.launcher, 1, lambda answer: None),
-            Workshop(cast(Any, client), folder / "work"),
+            Workshop(cast(Any, client), folder / "work", name="box"),
             checkpoint_seconds=60.0,
             max_offline_seconds=10.0,
             is_leaving=self.is_leaving,

@@ -71,6 +71,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         work_dir=tmp_path / "work",
         max_hosts=1,
         max_runs=2,
+        min_free_bytes=0,
         checkpoint_seconds=60.0,
         max_offline_seconds=10.0,
     )
