@@ -7,6 +7,7 @@ from tests.factories import NOW, Clock, base_model, queued_job, registration
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.assignments import (
     Assignment,
+    AttemptHalted,
     AttemptLost,
     ReportBatch,
     Resident,
@@ -239,3 +240,34 @@ def test_data_is_checked_whatever_there_is_room_for(
 ) -> None:
     queued_job(store, owner, Task.VALIDATE, base_model=other)
     assert lease_with(store, full_of("base", takes_more=False)) == other
+
+
+def halt(store: Store, blobs: Blobs, assignment: Assignment, clock: Clock) -> None:
+    batch = ReportBatch(sequence=1, reports=(AttemptHalted(reason="The disk is full."),))
+    leases.record(store, blobs, assignment.job_id, assignment.attempt, batch, clock())
+
+
+def test_a_job_that_needs_a_persons_help_is_paused_and_says_why(
+    store: Store, blobs: Blobs, owner: Organization, clock: Clock
+) -> None:
+    job = queued_job(store, owner)
+    assignment = lease(store)
+    assert assignment is not None
+    halt(store, blobs, assignment, clock)
+    assert again(store, job).status is JobStatus.PAUSED
+    page = store.events.list_page(job.id, PageRequest(limit=100, ascending=True))
+    note, paused = page.items
+    assert (note.kind, paused.kind) == (EventKind.NOTE, EventKind.PAUSED)
+    assert note.data["message"].startswith("The job is paused. The disk is full. Resume it")
+    assert lease(store) is None
+
+
+def test_data_that_could_not_be_checked_for_want_of_room_is_checked_later(
+    store: Store, blobs: Blobs, owner: Organization, clock: Clock
+) -> None:
+    job = queued_job(store, owner, Task.VALIDATE)
+    assignment = lease(store)
+    assert assignment is not None
+    halt(store, blobs, assignment, clock)
+    assert again(store, job).status is JobStatus.VALIDATING
+    assert lease(store) is not None

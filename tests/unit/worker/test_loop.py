@@ -7,6 +7,7 @@ import pytest
 
 from tests.factories import assignment, conversation, json_lines
 from tests.unit.worker.fakes import CPU, FakeClient, FakeLauncher
+from tunesmith.domain import disk
 from tunesmith.domain.assignments import (
     Assignment,
     AttemptReleased,
@@ -186,3 +187,14 @@ def test_a_defect_in_an_attempt_ends_the_worker(
     monkeypatch.setattr(Attempts, "carry_out", carry_out)
     with pytest.raises(AssertionError, match="A defect"):
         start(LeasingClient(assignment(Task.TRAIN)))
+
+
+def test_a_worker_whose_disk_is_nearly_full_begins_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: -1)
+    client = LeasingClient(assignment(Task.TRAIN), assignment(Task.VALIDATE))
+    threading.Timer(0.2, client.is_leaving.set).start()
+    start(client)
+    assert client.rooms == []
+    assert len(client.leased) == 2

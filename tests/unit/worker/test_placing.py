@@ -375,3 +375,27 @@ def test_the_table_of_hosts_is_at_hand_while_a_base_model_loads() -> None:
     assert scene.launcher.launched == []
     may_load.set()
     loading.join(10)
+
+
+def test_runs_that_train_at_the_same_time_have_company() -> None:
+    scene = Scene()
+    host = scene.place()
+    queues = {run_id: host.follow(run_id) for run_id in ("first", "second", "third")}
+    scene.process.say(
+        RunEvent(run_id="first", event=STARTED),
+        RunEvent(run_id="second", event=STARTED),
+        RunFailed(run_id="third", code="busy", message="No room."),
+    )
+    queues["third"].get(timeout=10)
+    assert [host.was_accompanied(run_id) for run_id in queues] == [True, True, False]
+
+
+def test_runs_one_after_another_have_none() -> None:
+    scene = Scene()
+    host = scene.place()
+    for run_id in ("first", "second"):
+        told = host.follow(run_id)
+        scene.process.say(RunEvent(run_id=run_id, event=STARTED))
+        told.get(timeout=10)
+        assert not host.was_accompanied(run_id)
+        host.unfollow(run_id)
