@@ -54,7 +54,7 @@ def build(settings: Settings) -> Application:
     database.upgrade()
     hub = Hub()
     house = House(
-        blobs=Blobs(settings.data_dir / "blobs"),
+        blobs=Blobs(settings.data_dir / "blobs", settings.min_free_bytes),
         sampler=hub,
         now=_utc_now,
         device_prices=settings.device_prices,
@@ -219,10 +219,11 @@ def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        """Ready when the database can be written. Tells how many workers are there, too."""
+        """Ready when the database can be written. Tells of workers and room on disk, too."""
         try:
             async with foundation.writing() as store:
                 await run_in_threadpool(store.models.list_bases)
         except (TunesmithError, OSError) as error:
             return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
-        return JSONResponse({"status": "ready", "workers": hub.num_workers})
+        disk = "short" if foundation.house.blobs.is_short_of_room else "ok"
+        return JSONResponse({"status": "ready", "workers": hub.num_workers, "disk": disk})

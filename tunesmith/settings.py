@@ -29,6 +29,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest file that may be uploaded in parts, whatever one piece may have.",
     )
+    min_free_bytes: int = Field(
+        1024**3,
+        ge=0,
+        description="Room that is left on the disk: a server takes no uploads below it, nor "
+        "checkpoints below half of it; a worker begins nothing.",
+    )
     max_adapters: int = Field(
         100, ge=1, description="How many adapters an organization may register."
     )
@@ -92,6 +98,12 @@ class Settings(BaseSettings):
     )
     max_hosts: int = Field(
         1, ge=1, description="How many base models a worker keeps resident at once."
+    )
+    max_runs: int = Field(
+        8,
+        ge=1,
+        description="How many jobs a worker trains at once; those of one base model share its "
+        "host.",
     )
     device: str = Field("auto", description="auto, cpu, cuda or mps: where hosts compute.")
     threads: int | None = Field(

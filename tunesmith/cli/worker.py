@@ -62,6 +62,8 @@ def worker(
                 version=version("tunesmith"),
                 work_dir=settings.work_dir or default_dir,
                 max_hosts=settings.max_hosts,
+                max_runs=settings.max_runs,
+                min_free_bytes=settings.min_free_bytes,
                 checkpoint_seconds=settings.checkpoint_seconds,
                 max_offline_seconds=settings.max_offline_seconds,
             ),

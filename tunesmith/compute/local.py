@@ -79,7 +79,7 @@ class LocalLauncher:
         self._max_pass_tokens = max_pass_tokens
         # One core stays free: threads that share a core with others wait for each other at every
         # barrier, and a step then takes many times as long as with one thread fewer.
-        self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self.threads = threads or max(1, (os.cpu_count() or 1) - 1)
 
     def devices(self) -> tuple[Device, ...]:
         return find_devices(self._device)
@@ -87,10 +87,10 @@ class LocalLauncher:
     def launch(self, model_name: str, model_folder: Path) -> LocalHost:
         command = [sys.executable, "-m", "tunesmith.compute.host"]
         command += ["--name", model_name, "--model", str(model_folder)]
-        command += ["--device", self._device, "--threads", str(self._threads)]
+        command += ["--device", self._device, "--threads", str(self.threads)]
         command += ["--answering-share", str(self._answering_share)]
         command += ["--max-pass-tokens", str(self._max_pass_tokens)]
-        environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self._threads)}
+        environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self.threads)}
         environment.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
         for name in list(environment):
             if name.startswith("TUNESMITH_"):  # keys are no business of user data's process

@@ -14,6 +14,7 @@ TunesmithError            code: a stable slug · message: a sentence · param: t
 ├── QuotaExceeded         429
 ├── RateLimited           429   (unit, limit, retry_after_seconds)
 └── Unavailable           503   no worker, model still loading
+    └── DiskFull
 
 The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
 """
@@ -110,3 +111,9 @@ class RateLimited(TunesmithError):
 
 class Unavailable(TunesmithError):
     code = "unavailable"
+
+
+class DiskFull(Unavailable):
+    """Of the server, or of the worker that says it."""
+
+    code = "disk_full"

@@ -17,6 +17,7 @@ log = structlog.get_logger()
 LEASE_CHECK_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row that needs them
+SWEEP_AGE_WHEN_SHORT_SECONDS = 900.0  # a slow upload may then have to be sent again
 
 
 async def grant_grace(foundation: Foundation) -> None:
@@ -43,14 +44,18 @@ async def sweep_blobs(foundation: Foundation) -> None:
     """Runs until cancelled. What has expired goes first, so that its bytes can go too."""
     while True:
         with _carrying_on("sweeping blobs"):
-            await _remove_expired(foundation)
-            async with foundation.reading() as store:
-                in_use = await run_in_threadpool(store.files.blobs_in_use)
-            blobs = foundation.house.blobs
-            removed = await run_in_threadpool(blobs.sweep, in_use, SWEEP_AGE_SECONDS)
-            if removed:
-                log.info("blobs removed", count=removed)
+            await sweep(foundation, SWEEP_AGE_SECONDS)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep(foundation: Foundation, older_than_seconds: float) -> None:
+    """Remove what has expired, and bytes of this age that nobody needs."""
+    await _remove_expired(foundation)
+    async with foundation.reading() as store:
+        in_use = await run_in_threadpool(store.files.blobs_in_use)
+    removed = await run_in_threadpool(foundation.house.blobs.sweep, in_use, older_than_seconds)
+    if removed:
+        log.info("blobs removed", count=removed)
 
 
 async def _remove_expired(foundation: Foundation) -> None:

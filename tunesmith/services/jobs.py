@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from pydantic import TypeAdapter
 
 from tunesmith.domain.accounts import Scope
-from tunesmith.domain.errors import InvalidRequest, NotFound
+from tunesmith.domain.errors import InvalidRequest, NotFound, WrongState
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import (
@@ -55,6 +55,7 @@ def create(ctx: Context, new: NewJob) -> Job:
             code="model_not_available",
         )
     _check_limits(new)
+    ctx.house.blobs.require_room()  # for its checkpoints
     now = ctx.now()
     job = Job(
         id=uuid4(),
@@ -83,11 +84,43 @@ def create(ctx: Context, new: NewJob) -> Job:
         needs_deployment=new.needs_deployment,
         updated_at=now,
     )
-    ctx.store.jobs.add(job)
-    ctx.store.queue.push(job.id, Task.VALIDATE, now)
-    integrations.open_runs(ctx.store, job, now)
-    tell(ctx.store, job, EventKind.CREATED, now=now)
-    tell(ctx.store, job, EventKind.VALIDATING, now=now)
+    _add(ctx, job)
+    return job
+
+
+def reproduce(ctx: Context, job_id: UUID) -> Job:
+    """A new job with the bytes, the recipe and the seed of one that has succeeded.
+
+    The files may have been deleted meanwhile: a job keeps its bytes.
+    """
+    ctx.require(Scope.JOBS_WRITE)
+    original = ctx.store.jobs.get(job_id, ctx.owner)
+    if original.status is not JobStatus.SUCCEEDED:
+        raise WrongState("reproduced", original.status)
+    ctx.house.blobs.require_room()
+    now = ctx.now()
+    job = Job(
+        id=uuid4(),
+        organization_id=ctx.owner,
+        base_model=original.base_model,
+        training_file=original.training_file,
+        validation_file=original.validation_file,
+        method=original.method,
+        initial_model=original.initial_model,
+        hyperparameters=original.hyperparameters,
+        seed=original.seed,
+        suffix=original.suffix,
+        metadata=None,
+        status=JobStatus.VALIDATING,
+        attempt=0,
+        created_at=now,
+        name=original.name,
+        description=f"Reproduces job {original.id}.",
+        key_id=ctx.key.id,
+        needs_deployment=original.needs_deployment,
+        updated_at=now,
+    )
+    _add(ctx, job)
     return job
 
 
@@ -237,6 +270,15 @@ def tell(
     )
     if kind in _OUTCOMES:
         deliveries.announce(store, job, _OUTCOMES[kind], now)
+
+
+def _add(ctx: Context, job: Job) -> None:
+    now = job.created_at
+    ctx.store.jobs.add(job)
+    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    integrations.open_runs(ctx.store, job, now)
+    tell(ctx.store, job, EventKind.CREATED, now=now)
+    tell(ctx.store, job, EventKind.VALIDATING, now=now)
 
 
 def _digest(ctx: Context, new: NewJob) -> str:

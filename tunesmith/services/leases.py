@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from tunesmith.domain.assignments import (
     LEASE_SECONDS,
+    AttemptHalted,
     AttemptLost,
     AttemptReleased,
     CheckpointPublished,
@@ -73,6 +74,8 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
             scheduling.lose(store, lease, report.reason, now)
         case AttemptReleased():
             scheduling.release(store, lease, now)
+        case AttemptHalted():
+            scheduling.halt(store, lease, report.reason, now)
         case _:
             assert_never(report)
 

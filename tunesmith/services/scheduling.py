@@ -5,16 +5,18 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
-from tunesmith.domain.assignments import LEASE_SECONDS, Assignment, Registration
+from tunesmith.domain.assignments import LEASE_SECONDS, Assignment, Registration, Room
 from tunesmith.domain.errors import StaleAttempt
 from tunesmith.domain.events import EventKind, Level
 from tunesmith.domain.jobs import Failure, Job, JobStatus, Task
 from tunesmith.services import pausing
 from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
-from tunesmith.store.queue import Lease
+from tunesmith.store.queue import Lease, Trainable
 
 MAX_LOSSES = 5  # attempts lost in a row, without a new checkpoint, before a job is given up
+# For so long jobs whose base model is resident go before an older one that would need another.
+PATIENCE = timedelta(minutes=10)
 _REGISTRATION = TypeAdapter(Registration)
 
 
@@ -37,9 +39,36 @@ def lease(
     store.queue.seen(registration.name, now)
     expires_at = now + timedelta(seconds=LEASE_SECONDS)
     leased = store.queue.lease_next(
-        registration.name, registration.incarnation, now, expires_at, tasks
+        registration.name,
+        registration.incarnation,
+        now,
+        expires_at,
+        tasks,
+        _trainable(store, registration.room, now),
     )
     return None if leased is None else _assign(store, leased, now)
+
+
+def _trainable(store: Store, room: Room, now: datetime) -> Trainable:
+    """What there is room for, as long as nobody has waited too long for what there is not.
+
+    A worker whose hosts are all taken is given jobs of its resident base models. Once a job of
+    another one has waited out its patience, younger jobs wait behind it: the worker's runs come to
+    their ends, and its host makes room.
+    """
+    residents = [r for r in room.residents if _is_current(store, r.base_model, r.fingerprint)]
+    full = frozenset(r.base_model for r in residents if not r.takes_more)
+    if room.takes_others:
+        return Trainable(but=full)
+    names = frozenset(r.base_model for r in residents)
+    first = store.queue.find_passed_over(names, now - PATIENCE)
+    return Trainable(only=names - full, below_seq=first)
+
+
+def _is_current(store: Store, base_model: str, fingerprint: str | None) -> bool:
+    """Whether these weights are those that the catalogue has."""
+    model = store.models.find_base(base_model)
+    return model is not None and model.fingerprint == fingerprint
 
 
 def _assign(store: Store, leased: Lease, now: datetime) -> Assignment | None:
@@ -96,6 +125,17 @@ def release(store: Store, leased: Lease, now: datetime) -> None:
     """An attempt ended in good order: its worker is leaving, or the job is to be paused."""
     job = store.jobs.get_for_worker(leased.job_id)
     _give_back(store, job, leased.task, now, leased.losses, now)
+
+
+def halt(store: Store, leased: Lease, reason: str, now: datetime) -> None:
+    """Pause a job that cannot go on until a person has helped; its data can be checked later."""
+    if leased.task is not Task.TRAIN:
+        lose(store, leased, reason, now)
+        return
+    job = store.jobs.get_for_worker(leased.job_id)
+    message = f"The job is paused. {reason} Resume it when there is room."
+    tell(store, job, EventKind.NOTE, now=now, level=Level.WARNING, message=message)
+    pausing.come_about(store, job, now)
 
 
 def end_as_failed(store: Store, job: Job, failure: Failure, now: datetime) -> None:

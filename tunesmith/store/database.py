@@ -16,7 +16,7 @@ import structlog
 from alembic import command
 from alembic.config import Config
 
-from tunesmith.domain.errors import Unavailable
+from tunesmith.domain.errors import DiskFull, Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.adapters import Adapters
 from tunesmith.store.deployments import Deployments
@@ -117,6 +117,8 @@ def _trouble_named() -> Iterator[None]:
         yield
     except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
         log.exception("database trouble")
+        if "database or disk is full" in str(error):
+            raise DiskFull("The disk of the database is full; make room and try again.") from error
         raise Unavailable("The database cannot be used just now; try again later.") from error
 
 

@@ -30,6 +30,18 @@ class Lease:
     worker: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainable:
+    """Which jobs a worker can train: of `only` these base models (None: of any), of none of `but`.
+
+    Entries from `below_seq` on are left for later, where it is set.
+    """
+
+    only: frozenset[str] | None = None
+    but: frozenset[str] = frozenset()
+    below_seq: int | None = None
+
+
 class Queue:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -78,15 +90,16 @@ class Queue:
         now: datetime,
         expires_at: datetime,
         tasks: Collection[Task] = tuple(Task),
+        trainable: Trainable = Trainable(),
     ) -> Lease | None:
-        """Give the oldest entry that waits for one of these tasks to a worker.
+        """Give the oldest entry that waits for one of these tasks to a worker that can do it.
 
         It comes under a new attempt number.
         """
         oldest = (
             sa.select(queue.c.seq)
             .where(queue.c.worker.is_(None), queue.c.available_at <= now)
-            .where(queue.c.task.in_(tasks))
+            .where(queue.c.task.in_(tasks), _can_be_done(trainable))
             .order_by(queue.c.seq)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -113,6 +126,17 @@ class Queue:
             )
         )
         return self._lease(queue.c.seq == seq)[0]
+
+    def find_passed_over(self, residents: Collection[str], since: datetime) -> int | None:
+        """The oldest entry that has waited since then to be trained on another base model."""
+        query = sa.select(sa.func.min(queue.c.seq)).where(
+            queue.c.worker.is_(None),
+            queue.c.available_at <= since,
+            queue.c.task == Task.TRAIN,
+            ~_is_on(residents),
+        )
+        first: int | None = self._connection.scalar(query)
+        return first
 
     def renew(self, job_id: UUID, attempt: int, expires_at: datetime) -> Lease | None:
         """The lease with a later expiry; None where this attempt holds it no more.
@@ -181,6 +205,23 @@ class Queue:
             )
             for row in rows
         ]
+
+
+def _is_on(base_models: Collection[str]) -> sa.ColumnElement[bool]:
+    named = sa.select(jobs.c.id).where(jobs.c.base_model.in_(base_models))
+    return queue.c.job_id.in_(named)
+
+
+def _can_be_done(trainable: Trainable) -> sa.ColumnElement[bool]:
+    """Data can be checked anywhere."""
+    can_train: list[sa.ColumnElement[bool]] = [sa.true()]
+    if trainable.only is not None:
+        can_train.append(_is_on(trainable.only))
+    if trainable.but:
+        can_train.append(~_is_on(trainable.but))
+    if trainable.below_seq is not None:
+        can_train.append(queue.c.seq < trainable.below_seq)
+    return sa.or_(queue.c.task != Task.TRAIN, sa.and_(*can_train))
 
 
 def _devices(registration: dict[str, Any]) -> tuple[Device, ...]:

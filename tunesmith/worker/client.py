@@ -11,7 +11,13 @@ import structlog
 from pydantic import TypeAdapter
 
 from tunesmith.domain.assignments import Assignment, Receipt, Registration, ReportBatch
-from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated, Unavailable
+from tunesmith.domain.errors import (
+    DiskFull,
+    StaleAttempt,
+    TunesmithError,
+    Unauthenticated,
+    Unavailable,
+)
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.jobs import Task
 
@@ -30,6 +36,10 @@ class Refused(TunesmithError):
     """The server answered, and will not change its mind."""
 
     code = "refused"
+
+
+class ServerFull(Unavailable):
+    """The server is there, and its disk is full."""
 
 
 class Client:
@@ -101,9 +111,12 @@ def _raise_for(response: httpx.Response) -> None:
     if response.is_success:
         return
     try:
-        message = response.json()["message"]
+        told = response.json()
+        code, message = told["code"], told["message"]
     except (ValueError, KeyError, TypeError):
-        message = response.text[:200]
+        code, message = None, response.text[:200]
+    if code == DiskFull.code:
+        raise ServerFull(message)
     if response.status_code == 401:
         raise Unauthenticated(message)
     if response.status_code == 409:

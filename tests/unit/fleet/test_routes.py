@@ -153,6 +153,17 @@ def test_bytes_that_are_not_what_their_name_says_are_refused_and_not_stored(
     assert not blobs.has(sent)
 
 
+def test_a_server_without_room_says_so_and_takes_what_it_has_already(
+    ask: Ask, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house.blobs.put(b"there")
+    monkeypatch.setattr(house.blobs, "min_free_bytes", 2**80)
+    refused = ask("PUT", f"/blobs/{hashlib.sha256(b'new').hexdigest()}", content=b"new")
+    assert (refused.status_code, refused.json()["code"]) == (503, "disk_full")
+    assert "The disk of the server is full: needs" in refused.json()["message"]
+    assert ask("PUT", f"/blobs/{there.sha256}", content=b"there").status_code == 204
+
+
 @pytest.mark.parametrize("name", ["..%2f..%2ftunesmith.db", "a" * 64, "tunesmith.db"])
 def test_nothing_but_blobs_can_be_fetched(ask: Ask, name: str) -> None:
     assert ask("GET", f"/blobs/{name}").status_code == 404

@@ -1,8 +1,8 @@
-"""Our own API for operators: keys, the base-model catalogue and webhooks."""
+"""Our own API for operators: keys, the base-model catalogue, webhooks; and jobs again."""
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.admin import keys, models, translate, webhooks
+from tunesmith.dialects.admin import jobs, keys, models, translate, webhooks
 from tunesmith.dialects.admin.errors import render
 from tunesmith.http import Foundation, render_errors_with
 
@@ -14,6 +14,7 @@ def build(foundation: Foundation, *, webhooks_allow_private: bool) -> FastAPI:
     app.state.foundation = foundation
     app.state.webhooks_allow_private = webhooks_allow_private
     render_errors_with(app, render)
+    app.include_router(jobs.router)
     app.include_router(keys.router)
     app.include_router(models.router)
     app.include_router(webhooks.router)

@@ -157,3 +157,7 @@ class CreatedWebhook(Webhook):
     """`secret` is shown this once."""
 
     secret: str
+
+
+class CreatedJob(BaseModel):
+    id: UUID
