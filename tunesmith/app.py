@@ -36,7 +36,7 @@ TINY_LEARNING_RATE = 2e-3  # small models want larger steps; chosen on the demo'
 
 ADMIN_KEY_FILE = "local-admin.key"
 WORKER_KEY_FILE = "local-worker.key"
-ALL_SCOPES = USER_SCOPES | {Scope.ADMIN, Scope.WORKER}
+ALL_SCOPES = USER_SCOPES | {Scope.ADMIN, Scope.WORKER, Scope.OPERATOR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def _ensure_keys(store: Store, settings: Settings) -> str | None:
     elif not accounts.has_keys(store):
         made = new_secret()
         accounts.ensure_key(store, name="admin", scopes=ALL_SCOPES, secret=made, now=now)
-    for file, scope in ((ADMIN_KEY_FILE, Scope.ADMIN), (WORKER_KEY_FILE, Scope.WORKER)):
+    for file, scope in ((ADMIN_KEY_FILE, Scope.OPERATOR), (WORKER_KEY_FILE, Scope.WORKER)):
         secret = _local_secret(settings.data_dir / file)
         accounts.ensure_key(store, name=file, scopes=frozenset({scope}), secret=secret, now=now)
     return made
@@ -184,6 +184,7 @@ def _lifespan(
         tasks = [
             asyncio.create_task(housekeeping.end_silent_leases(foundation)),
             asyncio.create_task(housekeeping.sweep_blobs(foundation)),
+            asyncio.create_task(housekeeping.write_sightings(foundation)),
             asyncio.create_task(webhooks.deliver(foundation, sender, openai.webhooks.render)),
             asyncio.create_task(webhooks.prune(foundation)),
             asyncio.create_task(wandb_runs.log_runs(foundation, _wandb(settings), words)),

@@ -18,6 +18,8 @@ TunesmithError            code: a stable slug · message: a sentence · param: t
 The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
 """
 
+from uuid import UUID
+
 
 class TunesmithError(Exception):
     code = "error"
@@ -50,7 +52,20 @@ class InvalidAdapter(InvalidRequest):
 
 
 class Unauthenticated(TunesmithError):
+    """`key_id` is that of a key which was good once, and is never told to whoever sent it."""
+
     code = "unauthenticated"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+        self.organization_id = organization_id
 
 
 class PermissionDenied(TunesmithError):

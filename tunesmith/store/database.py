@@ -19,6 +19,7 @@ from alembic.config import Config
 from tunesmith.domain.errors import Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.adapters import Adapters
+from tunesmith.store.audit import Audit
 from tunesmith.store.deployments import Deployments
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
@@ -55,6 +56,7 @@ class Store:
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)
         self.deployments = Deployments(connection)
+        self.audit = Audit(connection)
 
 
 class Database:

@@ -49,6 +49,11 @@ class Request(BaseModel):
         raise InvalidRequest(f"Unrecognized request argument supplied: {name}", param=name)
 
 
+def is_text(text: str) -> bool:
+    """Without NUL, and without halves of characters: neither can be stored everywhere."""
+    return "\0" not in text and not _LONE_SURROGATE.search(text)
+
+
 def check_json(value: Any, param: str, depth: int = 0) -> None:
     """Raises `InvalidRequest` for what JSON can say and a worker could not be told."""
     if depth > MAX_DEPTH:
@@ -81,7 +86,7 @@ def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
     waiting = list(body.items())
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, str) and ("\0" in value or _LONE_SURROGATE.search(value)):
+        if isinstance(value, str) and not is_text(value):
             message = f"{name}: the text has a NUL or half a character in it."
             raise InvalidRequest(message, param=name)
         if isinstance(value, list):
