@@ -1,8 +1,6 @@
 """Who did what: written down with the change itself, and read by whoever administers."""
 
 import hashlib
-from collections.abc import Hashable
-from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,6 +8,8 @@ from pydantic import TypeAdapter
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.audit import MAX_OBJECT_LENGTH, AuditEntry, Outcome, Verdict, verify
 from tunesmith.services.context import Context
+
+_adapters: dict[type, TypeAdapter[Any]] = {}  # of the domain's kinds; made when first needed
 
 
 def record(
@@ -58,9 +58,7 @@ def check(ctx: Context) -> Verdict:
 def hash_of(thing: Any) -> str | None:
     if thing is None:
         return None
-    return hashlib.sha256(_adapter(type(thing)).dump_json(thing)).hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    kind = type(thing)
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return hashlib.sha256(_adapters[kind].dump_json(thing)).hexdigest()
