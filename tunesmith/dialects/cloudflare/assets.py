@@ -17,7 +17,7 @@ from tunesmith.http import foundation_of
 from tunesmith.services import adapter_files, adapters, files
 from tunesmith.services.context import Context, House
 from tunesmith.store.blobs import BlobWriter
-from tunesmith.wire import multipart_form
+from tunesmith.wire import multipart_form, stored_bytes
 
 router = APIRouter(
     prefix="/accounts/{account_id}/ai/finetunes/{finetune:path}/finetune-assets",
@@ -69,7 +69,7 @@ def list_assets(finetune: str, ctx: InReadContext) -> schemas.Assets:
 @router.get("/{file_name}", response_class=FileResponse, responses=FILE)
 def get_asset(finetune: str, file_name: str, ctx: InReadContext) -> FileResponse:
     file, path = adapters.file_of(ctx, finetune, file_name)
-    return FileResponse(path, media_type="application/octet-stream", filename=file.name)
+    return stored_bytes.answer(path, file.blob, file.name, file.created_at)
 
 
 async def _before_the_body(request: Request, finetune: str, max_bytes: int) -> None:

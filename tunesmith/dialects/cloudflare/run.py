@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.dialects.cloudflare import models, translate_run
 from tunesmith.dialects.cloudflare import schemas_run as schemas
 from tunesmith.dialects.cloudflare.auth import as_caller
+from tunesmith.domain.accounts import Scope
 from tunesmith.domain.assignments import SampleRequest
 from tunesmith.domain.errors import Unavailable
 from tunesmith.http import foundation_of
@@ -39,6 +40,7 @@ async def run_model(
 
 
 def _prepare(ctx: Context, name: str, body: schemas.RunText) -> SampleRequest:
+    ctx.require(Scope.INFERENCE)  # before anything is said about what there is
     base = models.base(ctx, name)
     model = base if body.lora is None else models.finetuned(ctx, base, body.lora)
     sampling = translate_run.sampling(body)
