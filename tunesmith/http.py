@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -29,6 +30,7 @@ from tunesmith.store.database import MAX_READERS, Database, Store
 
 log = structlog.get_logger()
 
+MAX_UPLOADS = 32  # of an organization at once
 MAX_JSON_BYTES = 32 * 1024 * 1024
 _IS_STREAM = "tunesmith.is_stream"
 _FOUNDATION = "tunesmith.foundation"
@@ -43,6 +45,7 @@ _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.TooLarge: 413,
     errors.QuotaExceeded: 429,
     errors.RateLimited: 429,
+    errors.TooManyAtOnce: 429,
     errors.Unavailable: 503,
 }
 
@@ -65,6 +68,8 @@ class Foundation:
     read_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_READERS))
     sightings: Sightings = field(default_factory=Sightings)
     failures: FailureLimit = field(default_factory=FailureLimit)
+    max_uploads: int = MAX_UPLOADS
+    uploading: Counter[UUID] = field(default_factory=Counter)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Store]:
@@ -76,6 +81,21 @@ class Foundation:
     async def reading(self) -> AsyncIterator[Store]:
         async with self.read_gate, _in_threads(self.database.read) as store:
             yield store
+
+    @contextmanager
+    def receiving(self, owner: UUID) -> Iterator[None]:
+        """While an organization sends a file; raises `TooManyAtOnce`."""
+        if self.uploading[owner] >= self.max_uploads:
+            raise errors.TooManyAtOnce(
+                f"{self.max_uploads} uploads are under way already; wait for one to end."
+            )
+        self.uploading[owner] += 1
+        try:
+            yield
+        finally:
+            self.uploading[owner] -= 1
+            if not self.uploading[owner]:
+                del self.uploading[owner]
 
     @asynccontextmanager
     async def as_caller(self, secret: str, *, writes: bool) -> AsyncIterator[Context]:

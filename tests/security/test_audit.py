@@ -105,7 +105,7 @@ def _whole(house: House, word: str) -> Tenant:
     house.ask("PUT", "/admin/v1/base-models", tenant.secret, json=put)
     tenant.ids["paused_job"] = tenant.paused_job()
     listed = tenant.ask("GET", "/api/v1/fine-tuning/jobs?status=queued")["jobs"]
-    tenant.ids["waiting_job"], tenant.ids["stopped_job"] = (job["id"] for job in listed)
+    tenant.ids["waiting_job"], tenant.ids["stopped_job"], *_ = (job["id"] for job in listed)
     tenant.ask("POST", f"/api/v1/fine-tuning/jobs/{tenant.ids['stopped_job']}/stop")
     return tenant
 

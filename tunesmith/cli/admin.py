@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith import app as application
+from tunesmith.cli import tls
 from tunesmith.cli.options import DataDir, fail, load_settings
 from tunesmith.cli.ownership import DataFolderInUse, owned
 from tunesmith.dialects import admin as dialect
@@ -60,7 +61,7 @@ def ask(
     except DataFolderInUse as error:
         if error.url is None:
             fail("The server of this data folder is just starting; try again in a second.")
-        return asyncio.run(_over_network(error.url, with_client))
+        return asyncio.run(_over_network(error.url, error.certificate, with_client))
 
 
 async def _in_here(
@@ -75,6 +76,9 @@ async def _in_here(
         return await use(client)
 
 
-async def _over_network(url: str, use: Callable[[httpx.AsyncClient], Awaitable[Result]]) -> Result:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+async def _over_network(
+    url: str, certificate: Path | None, use: Callable[[httpx.AsyncClient], Awaitable[Result]]
+) -> Result:
+    verify = tls.context(url, certificate) or True
+    async with httpx.AsyncClient(base_url=url, verify=verify, trust_env=False) as client:
         return await use(client)

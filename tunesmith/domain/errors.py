@@ -13,6 +13,7 @@ TunesmithError            code: a stable slug · message: a sentence · param: t
 ├── TooLarge              413
 ├── QuotaExceeded         429
 ├── RateLimited           429   (unit, limit, retry_after_seconds)
+├── TooManyAtOnce         429   uploads that are under way
 └── Unavailable           503   no worker, model still loading
 
 The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
@@ -121,6 +122,10 @@ class RateLimited(TunesmithError):
         self.unit = unit
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyAtOnce(TunesmithError):
+    code = "too_many_at_once"
 
 
 class Unavailable(TunesmithError):

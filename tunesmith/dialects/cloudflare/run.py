@@ -26,12 +26,12 @@ async def run_model(
     """A model's name may have its slashes escaped or not."""
     async with as_caller(request, writes=False) as ctx:
         wanted = await run_in_threadpool(_prepare, ctx, model, body)
-        owner = ctx.owner
+        owner, key = ctx.owner, ctx.key.id
     limiter: Limiter = request.app.state.limiter
-    sampler = MeteredSampler(foundation_of(request).house.sampler, limiter, owner)
+    sampler = MeteredSampler(foundation_of(request).house.sampler, limiter, owner, key)
     if body.rejects_if_busy and sampler.is_busy:
         raise Unavailable("Out of capacity: every worker is busy, and `rejectIfBusy` is set.")
-    limiter.admit(owner)
+    limiter.admit(owner, key)
     parts = streams.merged(sampler, [wanted], _blame(body, wanted))
     if body.stream:
         return await streams.respond(request, parts, translate_run.TextFrames())
