@@ -272,13 +272,22 @@ def send(house: House, route: Route, ask: Ask, ids: Ids, secret: str | None) -> 
     """The answer; a `KeyError` says which parameter nothing is known to be put in for."""
     content: dict[str, Any] = {}
     if ask.body is not None:
-        content["json"] = _filled(ask.body, ids)
+        content["json"] = filled(ask.body, ids)
     if ask.files is not None:
         content |= {"data": ask.form or {}, "files": ask.files}
     if ask.content is not None:
         content["content"] = ask.content
-    query = {name: _filled(value, ids) for name, value in ask.query.items()}
-    return house.ask(route.method, _filled(_path(route, ask), ids), secret, params=query, **content)
+    query = {name: filled(value, ids) for name, value in ask.query.items()}
+    return house.ask(route.method, filled_path(route, ask, ids), secret, params=query, **content)
+
+
+def filled_path(route: Route, ask: Ask, ids: Ids) -> str:
+    found: str = filled(_path(route, ask), ids)
+    return found
+
+
+def parameters_of(route: Route) -> list[str]:
+    return _PARAMETER.findall(route.path)
 
 
 def _path(route: Route, ask: Ask) -> str:
@@ -291,15 +300,15 @@ def _path(route: Route, ask: Ask) -> str:
     return route.prefix + _PARAMETER.sub(place, route.path)
 
 
-def _filled(value: Any, ids: Ids) -> Any:
+def filled(value: Any, ids: Ids) -> Any:
     if value is GRADER:
         return value
     if isinstance(value, str):
         return _PARAMETER.sub(lambda found: ids[found[1]], value)
     if isinstance(value, dict):
-        return {name: _filled(item, ids) for name, item in value.items()}
+        return {name: filled(item, ids) for name, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, ids) for item in value]
+        return [filled(item, ids) for item in value]
     return value
 
 

@@ -25,6 +25,7 @@ from tunesmith.domain.catalog import BaseModel
 from tunesmith.http import Foundation
 from tunesmith.services import accounts
 from tunesmith.settings import Settings
+from tunesmith.wire.connections import GuardedProtocol
 
 MODEL = "@cf/tunesmith/tiny-lora"
 EXAMPLE = (
@@ -58,8 +59,10 @@ class House:
 
 @contextmanager
 def running(folder: Path, **settings: Any) -> Iterator[House]:
-    built = application.build(Settings(data_dir=folder, **settings))
-    config = uvicorn.Config(built.asgi, port=0, log_level="critical", lifespan="off")
+    built = application.build(Settings(data_dir=folder, bad_keys_per_minute=None, **settings))
+    config = uvicorn.Config(
+        built.asgi, port=0, log_level="critical", lifespan="off", http=GuardedProtocol
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -16,7 +16,7 @@ import structlog
 from alembic import command
 from alembic.config import Config
 
-from tunesmith.domain.errors import Unavailable
+from tunesmith.domain.errors import InvalidRequest, Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.adapters import Adapters
 from tunesmith.store.audit import Audit
@@ -114,9 +114,15 @@ class Database:
 
 @contextmanager
 def _trouble_named() -> Iterator[None]:
-    """A full disk or a server that is away is nobody's mistake: it may go well the next time."""
+    """A full disk or a server that is away is nobody's mistake: it may go well the next time.
+
+    What no column can hold is the asker's, wherever it slipped through.
+    """
     try:
         yield
+    except (sa.exc.DataError, UnicodeEncodeError, OverflowError) as error:
+        log.info("cannot be kept", reason=type(error).__name__)
+        raise InvalidRequest("A text or a number in the request cannot be kept.") from error
     except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
         log.exception("database trouble")
         raise Unavailable("The database cannot be used just now; try again later.") from error

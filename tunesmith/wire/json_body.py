@@ -54,6 +54,20 @@ def is_text(text: str) -> bool:
     return "\0" not in text and not _LONE_SURROGATE.search(text)
 
 
+def check_keepable(body: dict[str, Any]) -> None:
+    """Raises `InvalidRequest` for what no database holds: NUL, and integers beyond 64 bits."""
+    waiting = list(body.items())
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InvalidRequest(f"{name}: the number is too large.", param=name)
+        if isinstance(value, list):
+            waiting.extend((name, item) for item in value)
+        elif isinstance(value, dict):
+            waiting.extend((name, item) for pair in value.items() for item in pair)
+    _refuse_what_is_no_text(body)
+
+
 def check_json(value: Any, param: str, depth: int = 0) -> None:
     """Raises `InvalidRequest` for what JSON can say and a worker could not be told."""
     if depth > MAX_DEPTH:
