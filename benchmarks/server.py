@@ -43,7 +43,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
         )
     try:
         address = data_dir / "server.json"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not address.exists():
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, "the server did not start"
@@ -51,7 +51,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
         yield Server(json.loads(address.read_text())["url"], process.pid, data_dir)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
 
 
 @dataclass

@@ -13,7 +13,19 @@ from tunesmith.services import datasets
 from tunesmith.store.blobs import Blobs
 
 SECRET = b'{"messages": "outside"}\n'
-UPS = ("..", "../..", "../../..", "a/../..", "./..", "..;", "...", ". .", "..\\", "%2e%2e", "．．")
+UPS = (
+    "..",
+    "../..",
+    "../../..",
+    "a/../..",
+    "./..",
+    "..;",
+    "...",
+    ". .",
+    "..\\",
+    "%2e%2e",
+    "\uff0e\uff0e",
+)
 PLACES = ("outside.jsonl", "/outside.jsonl", "//outside.jsonl", "\\outside.jsonl", "etc/passwd")
 STARTS = ("", "/", "//", "~/", "file://", "file:", "\\\\", "C:\\", "./", " ", "a/", "in/", "%2f")
 
