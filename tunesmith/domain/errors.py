@@ -13,11 +13,14 @@ TunesmithError            code: a stable slug · message: a sentence · param: t
 ├── TooLarge              413
 ├── QuotaExceeded         429
 ├── RateLimited           429   (unit, limit, retry_after_seconds)
+├── TooManyAtOnce         429   uploads that are under way
 └── Unavailable           503   no worker, model still loading
     └── DiskFull
 
 The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
 """
+
+from uuid import UUID
 
 
 class TunesmithError(Exception):
@@ -51,7 +54,20 @@ class InvalidAdapter(InvalidRequest):
 
 
 class Unauthenticated(TunesmithError):
+    """`key_id` is that of a key which was good once, and is never told to whoever sent it."""
+
     code = "unauthenticated"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+        self.organization_id = organization_id
 
 
 class PermissionDenied(TunesmithError):
@@ -107,6 +123,10 @@ class RateLimited(TunesmithError):
         self.unit = unit
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyAtOnce(TunesmithError):
+    code = "too_many_at_once"
 
 
 class Unavailable(TunesmithError):

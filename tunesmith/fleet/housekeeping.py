@@ -15,6 +15,7 @@ from tunesmith.services import files, scheduling, uploads
 log = structlog.get_logger()
 
 LEASE_CHECK_SECONDS = 5.0
+SIGHTINGS_SECONDS = 60.0
 SWEEP_SECONDS = 3600.0
 SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row that needs them
 SWEEP_AGE_WHEN_SHORT_SECONDS = 900.0  # a slow upload may then have to be sent again
@@ -38,6 +39,26 @@ async def end_silent_leases(foundation: Foundation) -> None:
                 )
             if num_lost:
                 log.warning("leases expired", count=num_lost)
+
+
+async def write_sightings(foundation: Foundation) -> None:
+    """Runs until cancelled, and writes once more then."""
+    try:
+        while True:
+            await asyncio.sleep(SIGHTINGS_SECONDS)
+            with _carrying_on("writing sightings"):
+                await _write_sightings(foundation)
+    finally:
+        with _carrying_on("writing sightings"):
+            await _write_sightings(foundation)
+
+
+async def _write_sightings(foundation: Foundation) -> None:
+    if not foundation.sightings:
+        return
+    taken = foundation.sightings.take()
+    async with foundation.writing() as store:
+        await run_in_threadpool(taken.write, store)
 
 
 async def sweep_blobs(foundation: Foundation) -> None:

@@ -26,7 +26,7 @@ from tunesmith.domain.jobs import (
     Task,
 )
 from tunesmith.domain.paging import Page, PageRequest, Slice
-from tunesmith.services import deliveries, integrations
+from tunesmith.services import audit, deliveries, integrations
 from tunesmith.services.context import Context
 from tunesmith.store.database import Store
 
@@ -85,6 +85,7 @@ def create(ctx: Context, new: NewJob) -> Job:
         updated_at=now,
     )
     _add(ctx, job)
+    audit.record(ctx, "job.create", job.id, after=job)
     return job
 
 
@@ -121,6 +122,7 @@ def reproduce(ctx: Context, job_id: UUID) -> Job:
         updated_at=now,
     )
     _add(ctx, job)
+    audit.record(ctx, "job.reproduce", job.id, after=job)
     return job
 
 
@@ -172,6 +174,7 @@ def stop(ctx: Context, job_id: UUID) -> Job:
     ctx.store.jobs.replace(job, stopped)
     ctx.store.queue.remove(job.id)
     tell(ctx.store, job, EventKind.STOPPED, now=now)
+    audit.record(ctx, "job.stop", job.id, before=job, after=stopped)
     return stopped
 
 
@@ -202,6 +205,7 @@ def restart(
     integrations.open_runs(ctx.store, job, now)
     ctx.store.queue.push(job.id, Task.VALIDATE, now)
     tell(ctx.store, job, EventKind.RESTARTED, now=now)
+    audit.record(ctx, "job.restart", job.id, before=job, after=restarted)
     return restarted
 
 
@@ -222,6 +226,7 @@ def delete(ctx: Context, job_id: UUID) -> None:
     if job.results_file_id is not None:
         ctx.store.files.discard(job.results_file_id)
     ctx.store.jobs.delete(job)
+    audit.record(ctx, "job.delete", job.id, before=job)
 
 
 def warn(ctx: Context, job: Job, message: str) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.events import EventKind
 from tunesmith.domain.jobs import Job, JobStatus, Task
-from tunesmith.services import checkpoints
+from tunesmith.services import audit, checkpoints
 from tunesmith.services.context import Context
 from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
@@ -17,10 +17,12 @@ def pause(ctx: Context, job_id: UUID) -> Job:
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get(job_id, ctx.owner)
     if job.status is JobStatus.QUEUED:
-        return come_about(ctx.store, job, ctx.now())
-    pausing = job.pausing()
-    ctx.store.jobs.replace(job, pausing)
-    ctx.store.jobs.touch(job.id, ctx.now())
+        pausing = come_about(ctx.store, job, ctx.now())
+    else:
+        pausing = job.pausing()
+        ctx.store.jobs.replace(job, pausing)
+        ctx.store.jobs.touch(job.id, ctx.now())
+    audit.record(ctx, "job.pause", job.id, before=job, after=pausing)
     return pausing
 
 
@@ -34,6 +36,7 @@ def resume(ctx: Context, job_id: UUID) -> Job:
         now = ctx.now()
         ctx.store.queue.push(job.id, Task.TRAIN, now)
         tell(ctx.store, job, EventKind.UNPAUSED, now=now)
+    audit.record(ctx, "job.resume", job.id, before=job, after=resumed)
     return resumed
 
 

@@ -17,7 +17,7 @@ from tunesmith.domain.uploads import (
     UploadPart,
     UploadStatus,
 )
-from tunesmith.services import files
+from tunesmith.services import audit, files
 from tunesmith.services.context import Context
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -54,6 +54,7 @@ def create(ctx: Context, new: NewUpload) -> Upload:
         created_at=ctx.now(),
     )
     ctx.store.uploads.add(upload)
+    audit.record(ctx, "upload.create", upload.id, after=upload)
     return upload
 
 
@@ -77,6 +78,7 @@ def add_part(ctx: Context, upload_id: UUID, blob: Blob) -> UploadPart:
         )
     part = UploadPart(id=uuid4(), upload_id=upload.id, blob=blob, created_at=ctx.now())
     ctx.store.uploads.add_part(part)
+    audit.record(ctx, "upload.add_part", upload.id, after=part)
     return part
 
 
@@ -135,13 +137,16 @@ def complete(ctx: Context, assembly: Assembly, blob: Blob) -> CompletedUpload:
     )
     completed = upload.completed(assembly.completion, file.id)
     _settle(ctx, completed)
+    audit.record(ctx, "upload.complete", upload.id, before=upload, after=completed)
     return CompletedUpload(upload=completed, file=file)
 
 
 def cancel(ctx: Context, upload_id: UUID) -> Upload:
     """Raises `InvalidRequest` for an upload that is final already."""
-    cancelled = get_pending(ctx, upload_id).cancelled()
+    upload = get_pending(ctx, upload_id)
+    cancelled = upload.cancelled()
     _settle(ctx, cancelled)
+    audit.record(ctx, "upload.cancel", upload.id, before=upload, after=cancelled)
     return cancelled
 
 

@@ -16,9 +16,10 @@ import structlog
 from alembic import command
 from alembic.config import Config
 
-from tunesmith.domain.errors import DiskFull, Unavailable
+from tunesmith.domain.errors import DiskFull, InvalidRequest, Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.adapters import Adapters
+from tunesmith.store.audit import Audit
 from tunesmith.store.deployments import Deployments
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
@@ -55,6 +56,7 @@ class Store:
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)
         self.deployments = Deployments(connection)
+        self.audit = Audit(connection)
 
 
 class Database:
@@ -112,9 +114,15 @@ class Database:
 
 @contextmanager
 def _trouble_named() -> Iterator[None]:
-    """A full disk or a server that is away is nobody's mistake: it may go well the next time."""
+    """A full disk or a server that is away is nobody's mistake: it may go well the next time.
+
+    What no column can hold is the asker's, wherever it slipped through.
+    """
     try:
         yield
+    except (sa.exc.DataError, UnicodeEncodeError, OverflowError) as error:
+        log.info("cannot be kept", reason=type(error).__name__)
+        raise InvalidRequest("A text or a number in the request cannot be kept.") from error
     except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
         log.exception("database trouble")
         if "database or disk is full" in str(error):

@@ -46,6 +46,20 @@ organizations = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("slug", sa.Text, nullable=False, unique=True),
     sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("suspended_at", UtcTime),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("email", sa.Text, nullable=False),  # as compared: trimmed and casefolded
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("organization_id", "email"),
 )
 
 keys = sa.Table(
@@ -61,6 +75,32 @@ keys = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime),
     sa.Column("email", sa.Text),
+    sa.Column("user_id", sa.Uuid, index=True),  # of a service's key: none
+    sa.Column("revoked_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),
+)
+
+# Rows are added and never changed; `digest` is over all else and the digest before it.
+audit_entries = sa.Table(
+    "audit_entries",
+    metadata,
+    _sequence(),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+    sa.Column("key_id", sa.Uuid),
+    sa.Column("user_id", sa.Uuid),
+    sa.Column("request_id", sa.Text),
+    sa.Column("ip", sa.Text),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("previous", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.UniqueConstraint("organization_id", "number"),
 )
 
 files = sa.Table(

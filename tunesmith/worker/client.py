@@ -1,5 +1,6 @@
 """The worker protocol, from the worker's side."""
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,13 +44,15 @@ class ServerFull(Unavailable):
 
 
 class Client:
-    def __init__(self, server_url: str, key: str) -> None:
+    def __init__(self, server_url: str, key: str, tls: ssl.SSLContext | None = None) -> None:
         self.server_url = server_url.rstrip("/")
         self.key = key
+        self.tls = tls
         self._http = httpx.Client(
             base_url=self.server_url + PREFIX,
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(60.0, connect=5.0),
+            verify=self.tls or True,
         )
 
     def register(self, registration: Registration) -> None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from tests.factories import base_model, key, metrics, organization, queued_job, registration
-from tunesmith.domain.accounts import Organization, Scope
+from tunesmith.domain.accounts import USER_SCOPES, Organization, Scope
 from tunesmith.domain.assignments import (
     Assignment,
     AttemptReleased,
@@ -39,7 +39,7 @@ def owner(database: Database) -> Organization:
     with database.write() as store:
         store.accounts.add_organization(made)
         store.accounts.add_key(key(made, WORKER_KEY, frozenset({Scope.WORKER})))
-        store.accounts.add_key(key(made, USER_KEY, frozenset(Scope) - {Scope.WORKER, Scope.ADMIN}))
+        store.accounts.add_key(key(made, USER_KEY, USER_SCOPES))
         store.models.put_base(base_model())
     return made
 

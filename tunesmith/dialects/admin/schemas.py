@@ -1,46 +1,30 @@
 """The wire."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tunesmith.domain.accounts import Scope
 from tunesmith.domain.catalog import TASKS
 from tunesmith.domain.devices import DeviceKind
 from tunesmith.domain.jobs import JobStatus
 from tunesmith.services.weights import State
+from tunesmith.wire.json_body import check_keepable
 
 Outcome = Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
 ALL_OUTCOMES: list[Outcome] = [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-
-class CreateKey(Strict):
-    name: str = Field(min_length=1, max_length=200)
-    scopes: list[Scope] = Field(min_length=1)
-    expires_at: datetime | None = None
-    email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
-
-
-class Key(BaseModel):
-    id: UUID
-    name: str
-    visible_prefix: str
-    scopes: list[Scope]
-    created_at: datetime
-    expires_at: datetime | None
-    email: str | None
-
-
-class CreatedKey(Key):
-    """`key` is shown this once."""
-
-    key: str
+    @model_validator(mode="before")
+    @classmethod
+    def _keepable(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            check_keepable(body)
+        return body
 
 
 ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\w@][\w./@-]*$")]

@@ -6,29 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from tunesmith.dialects.admin import schemas
-from tunesmith.domain.accounts import Key
 from tunesmith.domain.catalog import BaseModel, KnownModel, WeightFile
 from tunesmith.domain.devices import Hardware
 from tunesmith.domain.estimates import Estimate
 from tunesmith.domain.webhooks import OUTCOMES, Delivery, WebhookEndpoint
 from tunesmith.services import weights
-from tunesmith.services.accounts import NewKey
-
-
-def key(key: Key) -> schemas.Key:
-    return schemas.Key(
-        id=key.id,
-        name=key.name,
-        visible_prefix=key.visible_prefix,
-        scopes=sorted(key.scopes),
-        created_at=key.created_at,
-        expires_at=key.expires_at,
-        email=key.email,
-    )
-
-
-def created_key(new: NewKey) -> schemas.CreatedKey:
-    return schemas.CreatedKey(**key(new.key).model_dump(), key=new.secret)
 
 
 def new_base_model(entry: schemas.BaseModelEntry, now: datetime) -> BaseModel:

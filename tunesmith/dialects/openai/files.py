@@ -29,8 +29,9 @@ async def create_file(request: Request) -> schemas.File:
     async with as_caller(request, writes=False) as ctx:
         ctx.require(Scope.FILES_WRITE)
     max_bytes: int = request.app.state.max_upload_bytes
-    blobs = foundation_of(request).house.blobs
-    with blobs.writer(max_bytes) as writer:
+    foundation = foundation_of(request)
+    blobs = foundation.house.blobs
+    with foundation.receiving(ctx.owner), blobs.writer(max_bytes) as writer:
         form = await multipart_form.receive(
             request, writer, file="file", fields=("purpose", *translate.EXPIRY_FIELDS)
         )

@@ -36,8 +36,10 @@ def create_upload(body: schemas.CreateUpload, request: Request, ctx: InContext) 
 
 @router.post("/{upload_id}/parts", openapi_extra=PART_BODY)
 async def create_part(upload_id: str, request: Request) -> schemas.UploadPart:
-    wanted = await _pending(request, upload_id)
-    with foundation_of(request).house.blobs.writer(MAX_PART_BYTES) as writer:
+    wanted, owner = await _pending(request, upload_id)
+    foundation = foundation_of(request)
+    blobs = foundation.house.blobs
+    with foundation.receiving(owner), blobs.writer(MAX_PART_BYTES) as writer:
         try:
             await multipart_form.receive(request, writer, file="data")
         except TooLarge as error:
@@ -74,8 +76,8 @@ def _begin_completion(
     return uploads.begin_completion(ctx, wanted, wire.completion(body))
 
 
-async def _pending(request: Request, upload_id: str) -> UUID:
-    """The upload that a body is for, before any of it is kept."""
+async def _pending(request: Request, upload_id: str) -> tuple[UUID, UUID]:
+    """The upload that a body is for, and whose it is, before any of it is kept."""
     try:
         async with as_caller(request, writes=False) as ctx:
             wanted = translate.inner_id("upload", upload_id)
@@ -83,4 +85,4 @@ async def _pending(request: Request, upload_id: str) -> UUID:
     except (InvalidRequest, NotFound):
         await multipart_form.discard(request)
         raise
-    return wanted
+    return wanted, ctx.owner
