@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.domain.assignments import LEASE_SECONDS
 from tunesmith.http import Foundation
 from tunesmith.services import files, scheduling, uploads
 
@@ -19,13 +17,6 @@ SWEEP_SECONDS = 3600.0
 SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row that needs them
 
 
-async def grant_grace(foundation: Foundation) -> None:
-    """Nobody could renew while the server was away: let every lease start anew."""
-    async with foundation.writing() as store:
-        expires_at = foundation.house.now() + timedelta(seconds=LEASE_SECONDS)
-        store.queue.extend_all(expires_at)
-
-
 async def end_silent_leases(foundation: Foundation) -> None:
     """Runs until cancelled."""
     while True:
@@ -33,7 +24,7 @@ async def end_silent_leases(foundation: Foundation) -> None:
         with _carrying_on("ending silent leases"):
             async with foundation.writing() as store:
                 num_lost = await run_in_threadpool(
-                    scheduling.requeue_expired, store, foundation.house.now()
+                    scheduling.end_silent, store, foundation.house.now()
                 )
             if num_lost:
                 log.warning("leases expired", count=num_lost)

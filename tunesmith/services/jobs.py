@@ -26,7 +26,7 @@ from tunesmith.domain.jobs import (
     Task,
 )
 from tunesmith.domain.paging import Page, PageRequest, Slice
-from tunesmith.services import deliveries, integrations
+from tunesmith.services import deliveries, integrations, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.database import Store
 
@@ -55,6 +55,7 @@ def create(ctx: Context, new: NewJob) -> Job:
             code="model_not_available",
         )
     _check_limits(new)
+    quota = quotas.admit_job(ctx)
     now = ctx.now()
     job = Job(
         id=uuid4(),
@@ -82,9 +83,10 @@ def create(ctx: Context, new: NewJob) -> Job:
         key_id=ctx.key.id,
         needs_deployment=new.needs_deployment,
         updated_at=now,
+        priority=quota.default_priority,
     )
     ctx.store.jobs.add(job)
-    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    ctx.store.queue.push(job, Task.VALIDATE, now)
     integrations.open_runs(ctx.store, job, now)
     tell(ctx.store, job, EventKind.CREATED, now=now)
     tell(ctx.store, job, EventKind.VALIDATING, now=now)
@@ -137,7 +139,7 @@ def stop(ctx: Context, job_id: UUID) -> Job:
     now = ctx.now()
     stopped = job.stopped(now)
     ctx.store.jobs.replace(job, stopped)
-    ctx.store.queue.remove(job.id)
+    ctx.store.queue.remove(job.id, now)
     tell(ctx.store, job, EventKind.STOPPED, now=now)
     return stopped
 
@@ -167,7 +169,7 @@ def restart(
     ctx.store.events.retire_steps(job.id)
     ctx.store.integrations.delete_all(job.id)
     integrations.open_runs(ctx.store, job, now)
-    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    ctx.store.queue.push(restarted, Task.VALIDATE, now)
     tell(ctx.store, job, EventKind.RESTARTED, now=now)
     return restarted
 
@@ -180,7 +182,7 @@ def delete(ctx: Context, job_id: UUID) -> None:
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     job.require(Action.DELETE)
-    ctx.store.queue.remove(job.id)
+    ctx.store.queue.remove(job.id, ctx.now())
     ctx.store.models.delete_checkpoints(job.id)
     ctx.store.models.forget_job(job.id)
     ctx.store.jobs.delete_checkpoints(job.id)

@@ -28,6 +28,7 @@ from tunesmith.store.measurements import Measurements
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
+from tunesmith.store.shares import Shares
 from tunesmith.store.uploads import Uploads
 from tunesmith.store.webhooks import Webhooks
 
@@ -47,6 +48,7 @@ class Store:
         self.uploads = Uploads(connection)
         self.jobs = Jobs(connection)
         self.queue = Queue(connection)
+        self.shares = Shares(connection)
         self.events = Events(connection)
         self.models = Models(connection)
         self.measurements = Measurements(connection)
