@@ -157,6 +157,8 @@ def restart(
     """
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
+    job.require(Action.RESTART)
+    quotas.admit_job(ctx)
     now = ctx.now()
     restarted = replace(
         job.restarted(),

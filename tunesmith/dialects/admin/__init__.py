@@ -1,8 +1,8 @@
-"""Our own API for operators: keys, the base-model catalogue and webhooks."""
+"""Our own API for operators: keys, the base-model catalogue, webhooks and the queue."""
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.admin import keys, models, translate, webhooks
+from tunesmith.dialects.admin import keys, models, queue, translate, webhooks
 from tunesmith.dialects.admin.errors import render
 from tunesmith.http import Foundation, render_errors_with
 
@@ -17,6 +17,7 @@ def build(foundation: Foundation, *, webhooks_allow_private: bool) -> FastAPI:
     app.include_router(keys.router)
     app.include_router(models.router)
     app.include_router(webhooks.router)
+    app.include_router(queue.router)
     return app
 
 

@@ -13,6 +13,7 @@ from tunesmith.domain.estimates import Estimate
 from tunesmith.domain.webhooks import OUTCOMES, Delivery, WebhookEndpoint
 from tunesmith.services import weights
 from tunesmith.services.accounts import NewKey
+from tunesmith.services.queue_report import Explanation
 
 
 def key(key: Key) -> schemas.Key:
@@ -83,6 +84,10 @@ def estimate(model: BaseModel, num_examples: int, made: Estimate) -> schemas.Est
         tokens_per_second=made.pace.tokens_per_second,
         tokens_per_example=made.tokens_per_example,
     )
+
+
+def queued_job(one: Explanation) -> schemas.QueuedJob:
+    return schemas.QueuedJob(**asdict(one))
 
 
 def webhook(endpoint: WebhookEndpoint, last_delivery: Delivery | None) -> schemas.Webhook:
