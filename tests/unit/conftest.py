@@ -1,6 +1,5 @@
 """A migrated database, a blob folder and a clock for each test."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,27 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests import postgres
 from tests.factories import Clock
 from tunesmith.services.context import House
 from tunesmith.store import tables
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
-
-GIVEN_URL = os.environ.get("TUNESMITH_TEST_DATABASE_URL")
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """The server that is given, or a private one; its tables are emptied by each test."""
-    binaries = postgres.find_binaries()
-    if GIVEN_URL:
-        yield _upgraded(GIVEN_URL)
-    elif binaries is None:
-        pytest.skip("there is no PostgreSQL: install it, or set TUNESMITH_TEST_DATABASE_URL")
-    else:
-        with postgres.running(binaries) as url:
-            yield _upgraded(url)
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +58,6 @@ def clock() -> Clock:
 def house(blobs: Blobs, clock: Clock) -> House:
     sampler: Any = None  # nothing below the edge asks for tokens
     return House(blobs=blobs, sampler=sampler, now=clock)
-
-
-def _upgraded(url: str) -> str:
-    database = Database(url)
-    database.upgrade()
-    database.close()
-    return url
 
 
 def _empty(url: str) -> None:

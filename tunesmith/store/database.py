@@ -37,6 +37,7 @@ log = structlog.get_logger()
 _WRITES = "tunesmith_writes"
 MAX_READERS = 16  # transactions at once beside the one that writes
 _SPARE_CONNECTIONS = 4  # for what runs outside requests
+PATIENCE_SECONDS = 20.0
 
 
 class Store:
@@ -60,12 +61,18 @@ class Store:
 
 
 class Database:
-    """`url` is SQLAlchemy's, such as `sqlite:////srv/tunesmith/tunesmith.db`."""
+    """`url` is SQLAlchemy's, such as `sqlite:////srv/tunesmith/tunesmith.db`.
 
-    def __init__(self, url: str) -> None:
+    PostgreSQL ends a transaction that is left lying for `patience_seconds`: a server that is
+    halted amid a decision holds up the others for no longer, and what it decides comes too late.
+    """
+
+    def __init__(self, url: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         num_connections = MAX_READERS + 1 + _SPARE_CONNECTIONS
         self._engine = sa.create_engine(
             url,
+            connect_args=_connect_args(sa.make_url(url), patience_seconds),
+            poolclass=sa.QueuePool,
             pool_size=num_connections,
             max_overflow=0,
             json_serializer=partial(json.dumps, ensure_ascii=False),  # keys are found as written
@@ -117,9 +124,17 @@ def _trouble_named() -> Iterator[None]:
     """A full disk or a server that is away is nobody's mistake: it may go well the next time."""
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+    except (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.TimeoutError) as error:
         log.exception("database trouble")
         raise Unavailable("The database cannot be used just now; try again later.") from error
+
+
+def _connect_args(url: sa.URL, patience_seconds: float) -> dict[str, Any]:
+    if url.get_backend_name() != "postgresql":
+        return {}
+    patience = int(patience_seconds * 1000)
+    given = url.query.get("options", "")
+    return {"options": f"{given} -c idle_in_transaction_session_timeout={patience}".strip()}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
