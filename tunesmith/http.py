@@ -31,6 +31,7 @@ _FOUNDATION = "tunesmith.foundation"
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
+    errors.KeyReused: 422,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,
     errors.NotFound: 404,

@@ -8,7 +8,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.http import Foundation
-from tunesmith.services import files, scheduling, uploads
+from tunesmith.services import files, idempotency, scheduling, uploads
 
 log = structlog.get_logger()
 
@@ -49,8 +49,9 @@ async def _remove_expired(foundation: Foundation) -> None:
     async with foundation.writing() as store:
         num_files = await run_in_threadpool(files.remove_expired, store, now)
         num_parts = await run_in_threadpool(uploads.remove_expired, store, now)
-    if num_files or num_parts:
-        log.info("expired", files=num_files, parts=num_parts)
+        num_keys = await run_in_threadpool(idempotency.remove_old, store, now)
+    if num_files or num_parts or num_keys:
+        log.info("expired", files=num_files, parts=num_parts, idempotency_keys=num_keys)
 
 
 @contextmanager

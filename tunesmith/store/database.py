@@ -22,6 +22,7 @@ from tunesmith.store.adapters import Adapters
 from tunesmith.store.deployments import Deployments
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
+from tunesmith.store.idempotency import IdempotencyKeys
 from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.measurements import Measurements
@@ -58,6 +59,7 @@ class Store:
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)
         self.deployments = Deployments(connection)
+        self.idempotency_keys = IdempotencyKeys(connection)
 
 
 class Database:

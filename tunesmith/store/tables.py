@@ -430,3 +430,14 @@ example_lengths = sa.Table(
     sa.Column("num_jobs", sa.Integer, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
 )
+
+# A row is there from when its transaction began; others see it with the answer alone.
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request_digest", sa.Text, nullable=False),
+    sa.Column("answer", sa.JSON),
+    sa.Column("created_at", UtcTime, nullable=False, index=True),
+)
