@@ -52,7 +52,7 @@ def cloudflare_form(caller: Caller, _: str, __: str) -> Form:
     return Form(
         path=path,
         headers={"authorization": f"Bearer {caller.secret}"},
-        body=lambda name: {"model": "@cf/tunesmith/tiny-lora", "name": name},
+        body=lambda name: {"model": BASE, "name": name},
         list_path=path,
         count=lambda answer: len(answer["result"]),
     )

@@ -49,7 +49,7 @@ def lease(
             "give each worker its own name."
         )
     store.queue.seen(registration.name, now)
-    if not store.queue.list_candidates(now, tasks):
+    if not store.queue.has_waiting(now, tasks):
         return None
     leased = _place(store, registration, now, tasks, resident)
     return None if leased is None else _assign(store, leased, now)

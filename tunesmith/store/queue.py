@@ -102,6 +102,12 @@ class Queue:
         where = (workers.c.name == worker, workers.c.incarnation == incarnation)
         return self._connection.scalar(sa.select(workers.c.name).where(*where)) is not None
 
+    def has_waiting(self, now: datetime, tasks: Collection[Task]) -> bool:
+        """Whether anything could be given out, quotas aside."""
+        is_free = (queue.c.worker.is_(None), queue.c.available_at <= now)
+        query = sa.select(queue.c.seq).where(*is_free, queue.c.task.in_(tasks)).limit(1)
+        return self._connection.scalar(query) is not None
+
     def list_candidates(self, now: datetime, tasks: Collection[Task]) -> list[Candidate]:
         """The first of each organization's jobs, by task, priority and base model."""
         group = (queue.c.organization_id, queue.c.task, queue.c.priority, queue.c.base_model)
