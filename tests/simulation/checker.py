@@ -16,6 +16,7 @@ from tunesmith.domain.assignments import (
     Registration,
     ReportBatch,
     StepReported,
+    TrainingStarted,
 )
 from tunesmith.domain.jobs import Job, JobStatus
 from tunesmith.domain.quotas import Quota, day_of
@@ -47,6 +48,7 @@ class Known:
     granted: int = 0
     newest_step: int = 0
     was_restarted: bool = False
+    num_begun: int = 0  # trainings, as its workers told
     steps: set[int] = field(default_factory=set)
     batches: dict[int, int] = field(default_factory=dict)  # newest sequence by attempt
     over: set[int] = field(default_factory=set)  # attempts that were refused or superseded
@@ -141,6 +143,8 @@ class Checker:
                 known.steps.add(report.metrics.step)
             elif isinstance(report, CheckpointPublished):
                 known.newest_step = report.step
+            elif isinstance(report, TrainingStarted):
+                known.num_begun += 1
 
     def rejected(self, job_id: UUID, attempt: int) -> None:
         if job_id in self.jobs:
@@ -206,6 +210,11 @@ class Checker:
         must(steps == known.steps, f"steps {known.steps} were reported, {steps} are kept")
         tokens = 0 if job["progress"] is None else job["progress"]["tokens"]
         must(tokens == 100 * len(known.steps), "a step's tokens were lost, or counted twice")
+        begun = sa.select(sa.func.count()).where(
+            tables.events.c.job_id == job["id"], tables.events.c.kind.in_(("started", "resumed"))
+        )
+        num_told = store.queue._connection.scalar(begun)
+        must(num_told == known.num_begun, "the log tells of more or fewer starts than there were")
         kept = [checkpoint.step for checkpoint in store.jobs.all_checkpoints(job["id"])]
         must(max(kept, default=0) >= known.newest_step, "a published checkpoint is gone")
 

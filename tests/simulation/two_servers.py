@@ -4,12 +4,15 @@ python -m tests.simulation.two_servers --rounds 1000
 """
 
 import argparse
+import logging
 import random
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import structlog
 
 from tests import postgres
 from tests.factories import NOW, base_model, organization, queued_job, registration
@@ -48,7 +51,7 @@ class Halted:
         with self._database.write() as store:
             scheduling.register(store, self._box, self._now)
         self._thread.start()
-        assert self._is_halted.wait(30)
+        assert self._is_halted.wait(120)
 
     def go_on(self) -> None:
         self._may_go_on.set()
@@ -80,7 +83,7 @@ class Halted:
     def _point(self, name: str) -> None:
         if name == self._where:
             self._is_halted.set()
-            assert self._may_go_on.wait(30)
+            assert self._may_go_on.wait(120)
 
 
 def run(url: str, rounds: int, seed: int = 0) -> Tally:
@@ -146,6 +149,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    # Each late commit is told with all that its function knew: more than the rounds cost.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
     binaries = postgres.find_binaries()
     if binaries is None:
         raise SystemExit("There is no PostgreSQL.")
