@@ -206,7 +206,6 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await housekeeping.grant_grace(foundation)
         words = wandb_runs.Words(
             label=openai.integrations.label, figures=openai.integrations.figures
         )

@@ -38,6 +38,7 @@ _origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
+    errors.KeyReused: 422,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,
     errors.NotFound: 404,

@@ -2,7 +2,7 @@
 
 import typer
 
-from tunesmith.cli import accounts, admin, audit, catalogue, jobs, serve, webhooks, worker
+from tunesmith.cli import accounts, admin, audit, catalogue, jobs, queue, serve, webhooks, worker
 
 app = typer.Typer(
     help="Tunesmith: the fine-tuning service that you run yourself.",
@@ -16,6 +16,8 @@ app.command("worker")(worker.worker)
 app.command("settings")(admin.show_settings)
 app.command("hardware")(catalogue.list_hardware)
 app.command("estimate")(catalogue.estimate)
+app.command("queue")(queue.list_queue)
+app.command("prioritize")(queue.prioritize)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(accounts.orgs, name="orgs")
 app.add_typer(accounts.users, name="users")

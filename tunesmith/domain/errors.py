@@ -3,7 +3,8 @@
 TunesmithError            code: a stable slug · message: a sentence · param: the field at fault
 ├── InvalidRequest        400
 │   ├── InvalidTrainingData   (line)
-│   └── InvalidAdapter
+│   ├── InvalidAdapter
+│   └── KeyReused         422   an idempotency key, for another request
 ├── Unauthenticated       401
 ├── PermissionDenied      403   missing scope
 ├── NotFound              404   (kind, reference)
@@ -51,6 +52,12 @@ class InvalidAdapter(InvalidRequest):
     """A file that is no part of an adapter which the base model could take."""
 
     code = "invalid_adapter"
+
+
+class KeyReused(InvalidRequest):
+    """An idempotency key that another request was made with."""
+
+    code = "idempotency_key_reused"
 
 
 class Unauthenticated(TunesmithError):

@@ -3,14 +3,12 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.domain.assignments import LEASE_SECONDS
 from tunesmith.http import Foundation
-from tunesmith.services import files, scheduling, uploads
+from tunesmith.services import files, idempotency, scheduling, uploads
 
 log = structlog.get_logger()
 
@@ -21,13 +19,6 @@ SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row tha
 SWEEP_AGE_WHEN_SHORT_SECONDS = 900.0  # a slow upload may then have to be sent again
 
 
-async def grant_grace(foundation: Foundation) -> None:
-    """Nobody could renew while the server was away: let every lease start anew."""
-    async with foundation.writing() as store:
-        expires_at = foundation.house.now() + timedelta(seconds=LEASE_SECONDS)
-        store.queue.extend_all(expires_at)
-
-
 async def end_silent_leases(foundation: Foundation) -> None:
     """Runs until cancelled."""
     while True:
@@ -35,7 +26,7 @@ async def end_silent_leases(foundation: Foundation) -> None:
         with _carrying_on("ending silent leases"):
             async with foundation.writing() as store:
                 num_lost = await run_in_threadpool(
-                    scheduling.requeue_expired, store, foundation.house.now()
+                    scheduling.end_silent, store, foundation.house.now()
                 )
             if num_lost:
                 log.warning("leases expired", count=num_lost)
@@ -84,8 +75,9 @@ async def _remove_expired(foundation: Foundation) -> None:
     async with foundation.writing() as store:
         num_files = await run_in_threadpool(files.remove_expired, store, now)
         num_parts = await run_in_threadpool(uploads.remove_expired, store, now)
-    if num_files or num_parts:
-        log.info("expired", files=num_files, parts=num_parts)
+        num_keys = await run_in_threadpool(idempotency.remove_old, store, now)
+    if num_files or num_parts or num_keys:
+        log.info("expired", files=num_files, parts=num_parts, idempotency_keys=num_keys)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tunesmith.domain.datasets import parse_lines
 from tunesmith.domain.errors import InvalidRequest, InvalidTrainingData
 from tunesmith.domain.files import Blob, File, FilePurpose, safe_filename
 from tunesmith.domain.paging import Page, PageRequest
-from tunesmith.services import audit
+from tunesmith.services import audit, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -51,6 +51,7 @@ def add(
 ) -> File:
     """Record a file whose bytes are stored and checked; without a lifetime it stays."""
     ctx.require(Scope.FILES_WRITE)
+    quotas.admit_bytes(ctx, blob.size_bytes)
     now = ctx.now()
     file = File(
         id=uuid4(),

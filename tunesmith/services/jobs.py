@@ -26,7 +26,7 @@ from tunesmith.domain.jobs import (
     Task,
 )
 from tunesmith.domain.paging import Page, PageRequest, Slice
-from tunesmith.services import audit, deliveries, integrations
+from tunesmith.services import audit, deliveries, integrations, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.database import Store
 
@@ -56,6 +56,7 @@ def create(ctx: Context, new: NewJob) -> Job:
         )
     _check_limits(new)
     ctx.house.blobs.require_room()  # for its checkpoints
+    quota = quotas.admit_job(ctx)
     now = ctx.now()
     job = Job(
         id=uuid4(),
@@ -83,6 +84,7 @@ def create(ctx: Context, new: NewJob) -> Job:
         key_id=ctx.key.id,
         needs_deployment=new.needs_deployment,
         updated_at=now,
+        priority=quota.default_priority,
     )
     _add(ctx, job)
     audit.record(ctx, "job.create", job.id, after=job)
@@ -99,6 +101,7 @@ def reproduce(ctx: Context, job_id: UUID) -> Job:
     if original.status is not JobStatus.SUCCEEDED:
         raise WrongState("reproduced", original.status)
     ctx.house.blobs.require_room()
+    quota = quotas.admit_job(ctx)
     now = ctx.now()
     job = Job(
         id=uuid4(),
@@ -120,6 +123,7 @@ def reproduce(ctx: Context, job_id: UUID) -> Job:
         key_id=ctx.key.id,
         needs_deployment=original.needs_deployment,
         updated_at=now,
+        priority=quota.default_priority,
     )
     _add(ctx, job)
     audit.record(ctx, "job.reproduce", job.id, after=job)
@@ -172,7 +176,7 @@ def stop(ctx: Context, job_id: UUID) -> Job:
     now = ctx.now()
     stopped = job.stopped(now)
     ctx.store.jobs.replace(job, stopped)
-    ctx.store.queue.remove(job.id)
+    ctx.store.queue.remove(job.id, now)
     tell(ctx.store, job, EventKind.STOPPED, now=now)
     audit.record(ctx, "job.stop", job.id, before=job, after=stopped)
     return stopped
@@ -191,6 +195,8 @@ def restart(
     """
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
+    job.require(Action.RESTART)
+    quotas.admit_job(ctx)
     now = ctx.now()
     restarted = replace(
         job.restarted(),
@@ -203,7 +209,7 @@ def restart(
     ctx.store.events.retire_steps(job.id)
     ctx.store.integrations.delete_all(job.id)
     integrations.open_runs(ctx.store, job, now)
-    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    ctx.store.queue.push(restarted, Task.VALIDATE, now)
     tell(ctx.store, job, EventKind.RESTARTED, now=now)
     audit.record(ctx, "job.restart", job.id, before=job, after=restarted)
     return restarted
@@ -217,7 +223,7 @@ def delete(ctx: Context, job_id: UUID) -> None:
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     job.require(Action.DELETE)
-    ctx.store.queue.remove(job.id)
+    ctx.store.queue.remove(job.id, ctx.now())
     ctx.store.models.delete_checkpoints(job.id)
     ctx.store.models.forget_job(job.id)
     ctx.store.jobs.delete_checkpoints(job.id)
@@ -280,7 +286,7 @@ def tell(
 def _add(ctx: Context, job: Job) -> None:
     now = job.created_at
     ctx.store.jobs.add(job)
-    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    ctx.store.queue.push(job, Task.VALIDATE, now)
     integrations.open_runs(ctx.store, job, now)
     tell(ctx.store, job, EventKind.CREATED, now=now)
     tell(ctx.store, job, EventKind.VALIDATING, now=now)

@@ -17,7 +17,7 @@ from tunesmith.domain.uploads import (
     UploadPart,
     UploadStatus,
 )
-from tunesmith.services import audit, files
+from tunesmith.services import audit, files, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -44,6 +44,7 @@ class Assembly:
 
 def create(ctx: Context, new: NewUpload) -> Upload:
     ctx.require(Scope.FILES_WRITE)
+    quotas.admit_bytes(ctx, new.size_bytes)
     upload = Upload(
         id=uuid4(),
         organization_id=ctx.owner,
@@ -76,6 +77,7 @@ def add_part(ctx: Context, upload_id: UUID, blob: Blob) -> UploadPart:
         raise InvalidRequest(
             "The parts are far larger together than the upload was said to be.", param="data"
         )
+    quotas.admit_bytes(ctx, blob.size_bytes)
     part = UploadPart(id=uuid4(), upload_id=upload.id, blob=blob, created_at=ctx.now())
     ctx.store.uploads.add_part(part)
     audit.record(ctx, "upload.add_part", upload.id, after=part)
@@ -128,6 +130,7 @@ def complete(ctx: Context, assembly: Assembly, blob: Blob) -> CompletedUpload:
     upload = ctx.store.uploads.get(assembly.upload.id, ctx.owner)
     if upload.status is not UploadStatus.PENDING:
         return _again(ctx, upload, assembly.completion)
+    ctx.store.uploads.delete_parts(upload.id)  # their bytes are the file's from here on
     file = files.add(
         ctx,
         filename=upload.filename,

@@ -15,6 +15,7 @@ from tunesmith.domain.assignments import (
 )
 from tunesmith.domain.errors import StaleAttempt
 from tunesmith.domain.events import EventKind
+from tunesmith.domain.fair_share import MAX_PASSED_OVER
 from tunesmith.domain.jobs import Job, JobStatus, Task
 from tunesmith.domain.paging import PageRequest
 from tunesmith.services import leases, scheduling
@@ -187,12 +188,14 @@ def test_a_worker_without_a_place_is_given_jobs_of_its_resident_base_model_alone
     assert lease_with(store, Room()) == other
 
 
-def test_a_worker_with_a_place_is_given_the_oldest_job(
+def test_a_worker_with_a_place_begins_with_what_it_has_at_hand(
     store: Store, owner: Organization, other: str
 ) -> None:
     queued_job(store, owner, base_model=other)
     queued_job(store, owner)
-    assert lease_with(store, replace(full_of("base"), takes_others=True)) == other
+    with_place = replace(full_of("base"), takes_others=True)
+    assert lease_with(store, with_place) == "base"
+    assert lease_with(store, with_place) == other
 
 
 def test_a_full_host_is_given_nothing_and_another_place_is_for_others(
@@ -214,15 +217,14 @@ def test_a_host_with_weights_of_before_is_given_nothing(store: Store, owner: Org
 def test_a_job_that_has_waited_long_for_its_base_model_is_passed_over_no_more(
     store: Store, owner: Organization, clock: Clock, other: str
 ) -> None:
-    older = queued_job(store, owner)
     queued_job(store, owner, base_model=other)
-    younger = queued_job(store, owner)
-    later = clock.advance(scheduling.PATIENCE.total_seconds())
-    assert lease_with(store, full_of("base"), later) == "base"  # which was there before it
+    first, second = queued_job(store, owner), queued_job(store, owner)
+    assert lease_with(store, full_of("base")) == "base"
+    later = clock.advance(MAX_PASSED_OVER.total_seconds())
     assert lease_with(store, full_of("base"), later) is None
     assert lease_with(store, Room(), later) == other  # the runs have ended
     assert lease_with(store, full_of("base"), later) == "base"
-    assert again(store, older).attempt == again(store, younger).attempt == 1
+    assert again(store, first).attempt == again(store, second).attempt == 1
 
 
 def test_a_job_that_waits_for_its_full_host_holds_up_no_other(
@@ -230,7 +232,7 @@ def test_a_job_that_waits_for_its_full_host_holds_up_no_other(
 ) -> None:
     queued_job(store, owner, base_model=other)
     queued_job(store, owner)
-    later = clock.advance(scheduling.PATIENCE.total_seconds())
+    later = clock.advance(MAX_PASSED_OVER.total_seconds())
     both = (*full_of(other, takes_more=False).residents, *full_of("base").residents)
     assert lease_with(store, Room(residents=both, takes_others=False), later) == "base"
 

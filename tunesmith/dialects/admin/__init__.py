@@ -1,5 +1,5 @@
 """Our own API for those who administer: organizations, users, keys, the audit log, the base-model
-catalogue and webhooks; and jobs again."""
+catalogue, webhooks and the queue; and jobs again."""
 
 from fastapi import FastAPI
 
@@ -9,6 +9,7 @@ from tunesmith.dialects.admin import (
     keys,
     models,
     organizations,
+    queue,
     translate,
     users,
     webhooks,
@@ -24,7 +25,7 @@ def build(foundation: Foundation, *, webhooks_allow_private: bool) -> FastAPI:
     app.state.foundation = foundation
     app.state.webhooks_allow_private = webhooks_allow_private
     render_errors_with(app, render)
-    for module in (organizations, users, keys, audit, jobs, models, webhooks):
+    for module in (organizations, users, keys, audit, jobs, queue, models, webhooks):
         app.include_router(module.router)
     return app
 

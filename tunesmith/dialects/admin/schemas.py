@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunesmith.domain.catalog import TASKS
 from tunesmith.domain.devices import DeviceKind
-from tunesmith.domain.jobs import JobStatus
+from tunesmith.domain.jobs import JobStatus, Task
+from tunesmith.domain.quotas import MAX_PRIORITY, MIN_PRIORITY
+from tunesmith.services.queue_report import Reason
 from tunesmith.services.weights import State
 from tunesmith.wire.json_body import check_keepable
 
@@ -106,6 +108,24 @@ class Estimate(BaseModel):
     is_measured: bool
     tokens_per_second: float
     tokens_per_example: float
+
+
+class QueuedJob(BaseModel):
+    """`position` counts those that could begin; `not_before` is set where a moment is awaited."""
+
+    job_id: UUID
+    organization_id: UUID
+    task: Task
+    priority: int
+    base_model: str
+    position: int | None
+    reason: Reason
+    starts_when: str
+    not_before: datetime | None
+
+
+class SetPriority(Strict):
+    priority: int = Field(ge=MIN_PRIORITY, le=MAX_PRIORITY)
 
 
 class CreateWebhook(Strict):

@@ -11,6 +11,7 @@ from tunesmith.domain.devices import Hardware
 from tunesmith.domain.estimates import Estimate
 from tunesmith.domain.webhooks import OUTCOMES, Delivery, WebhookEndpoint
 from tunesmith.services import weights
+from tunesmith.services.queue_report import Explanation
 
 
 def new_base_model(entry: schemas.BaseModelEntry, now: datetime) -> BaseModel:
@@ -65,6 +66,10 @@ def estimate(model: BaseModel, num_examples: int, made: Estimate) -> schemas.Est
         tokens_per_second=made.pace.tokens_per_second,
         tokens_per_example=made.tokens_per_example,
     )
+
+
+def queued_job(one: Explanation) -> schemas.QueuedJob:
+    return schemas.QueuedJob(**asdict(one))
 
 
 def webhook(endpoint: WebhookEndpoint, last_delivery: Delivery | None) -> schemas.Webhook:

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.dialects.openai import schemas_uploads as schemas
@@ -17,6 +17,7 @@ from tunesmith.http import foundation_of
 from tunesmith.services import uploads
 from tunesmith.services.context import Context
 from tunesmith.wire import multipart_form
+from tunesmith.wire.idempotency import once
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
@@ -26,12 +27,16 @@ PART_BODY = multipart_form.openapi_body(["data"], data={"type": "string", "forma
 _completing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
-@router.post("")
-def create_upload(body: schemas.CreateUpload, request: Request, ctx: InContext) -> schemas.Upload:
+@router.post("", response_model=schemas.Upload)
+def create_upload(
+    body: schemas.CreateUpload, request: Request, ctx: InContext
+) -> schemas.Upload | Response:
     max_bytes: int = request.app.state.max_multipart_upload_bytes
     if body.bytes > max_bytes:
         raise InvalidRequest(f"An upload has at most {max_bytes:,} bytes.", param="bytes")
-    return wire.upload(uploads.create(ctx, wire.new_upload(body)))
+    new = wire.new_upload(body)
+    said = body.model_dump_json()
+    return once(request, ctx, said, lambda: wire.upload(uploads.create(ctx, new)))
 
 
 @router.post("/{upload_id}/parts", openapi_extra=PART_BODY)
