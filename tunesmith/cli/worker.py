@@ -51,7 +51,9 @@ def worker(
     try:
         work(
             Client(settings.server_url, settings.api_key.get_secret_value()),
-            LocalLauncher(device=settings.device, threads=settings.threads),
+            LocalLauncher(
+                device=settings.device, precision=settings.precision, threads=settings.threads
+            ),
             WorkerSettings(
                 name=worker_name,
                 version=version("tunesmith"),

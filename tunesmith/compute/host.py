@@ -39,6 +39,7 @@ from tunesmith.engine.messages import (
     encode,
 )
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.precision import PRECISIONS
 from tunesmith.engine.sample import Sampler
 from tunesmith.engine.spec import TrainSpec
 from tunesmith.engine.train import train
@@ -187,6 +188,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--name", required=True, help="what adapters call their base model")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
     out = _claim_standard_output()
@@ -196,7 +198,9 @@ def main() -> None:
     try:
         torch.set_num_threads(arguments.threads)
         device = None if arguments.device == "auto" else arguments.device
-        model = BaseModel.load(arguments.model, name=arguments.name, device=device)
+        model = BaseModel.load(
+            arguments.model, name=arguments.name, device=device, precision=arguments.precision
+        )
     except UnsupportedModel as error:
         out.write(encode(HostFailed(code=error.code, message=error.message)) + "\n")
         out.flush()

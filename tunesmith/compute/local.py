@@ -66,8 +66,9 @@ class LocalHost:
 
 
 class LocalLauncher:
-    def __init__(self, *, device: str, threads: int | None) -> None:
+    def __init__(self, *, device: str, precision: str = "auto", threads: int | None) -> None:
         self._device = device
+        self._precision = precision
         # One core stays free: threads that share a core with others wait for each other at every
         # barrier, and a step then takes many times as long as with one thread fewer.
         self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
@@ -79,6 +80,7 @@ class LocalLauncher:
         command = [sys.executable, "-m", "tunesmith.compute.host"]
         command += ["--name", model_name, "--model", str(model_folder)]
         command += ["--device", self._device, "--threads", str(self._threads)]
+        command += ["--precision", self._precision]
         environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self._threads)}
         environment.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
         for name in list(environment):
