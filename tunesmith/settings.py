@@ -1,7 +1,7 @@
 """The settings: read once at start-up from the environment, then passed down as plain values."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, Json, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -138,6 +138,9 @@ class Settings(BaseSettings):
         "host.",
     )
     device: str = Field("auto", description="auto, cpu, cuda or mps: where hosts compute.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Of base models' weights; auto is bf16 where that is faster."
+    )
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a host; by default all cores but one."
     )

@@ -66,6 +66,7 @@ def worker(
             ),
             LocalLauncher(
                 device=settings.device,
+                precision=settings.precision,
                 threads=settings.threads,
                 answering_share=settings.answering_share,
                 max_pass_tokens=settings.max_pass_tokens,

@@ -70,11 +70,13 @@ class LocalLauncher:
         self,
         *,
         device: str,
+        precision: str = "auto",
         threads: int | None,
         answering_share: float = 0.5,
         max_pass_tokens: int = 2048,
     ) -> None:
         self._device = device
+        self._precision = precision
         self._answering_share = answering_share
         self._max_pass_tokens = max_pass_tokens
         # One core stays free: threads that share a core with others wait for each other at every
@@ -88,6 +90,7 @@ class LocalLauncher:
         command = [sys.executable, "-m", "tunesmith.compute.host"]
         command += ["--name", model_name, "--model", str(model_folder)]
         command += ["--device", self._device, "--threads", str(self.threads)]
+        command += ["--precision", self._precision]
         command += ["--answering-share", str(self._answering_share)]
         command += ["--max-pass-tokens", str(self._max_pass_tokens)]
         environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self.threads)}
