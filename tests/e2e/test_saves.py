@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import BASE, ServiceMaker, conversations
-from tests.e2e.service import TUNESMITH, Service, wait_for_job, wait_until
+from tests.e2e.service import (
+    PATIENCE_SECONDS,
+    TUNESMITH,
+    Service,
+    wait_for_job,
+    wait_until,
+)
 from tests.small_disk import small_disk
 
 NUM_KILLS = 3  # fewer than lost attempts in a row would fail the job
@@ -47,7 +53,7 @@ def _kill_host_while_it_saves(service: Service) -> None:
     def is_saving() -> bool:
         return any(attempts.glob("*/output/checkpoints/.step-*.partial"))
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_saving():  # without a pause: a save takes milliseconds
         assert time.monotonic() < deadline
     for pid in service.processes("tunesmith.compute.host"):
