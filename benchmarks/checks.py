@@ -24,7 +24,7 @@ from tunesmith.engine.train import train
 
 
 def main() -> None:
-    job = replace(given(), precision="fp32")
+    job = replace(given(), precision="fp32", device="cpu")
     torch.set_num_threads(job.threads)
     model = ours.load(job)
     tell({"gradient_error": gradient_error(model, job), "logits_error": logits_error(model, job)})

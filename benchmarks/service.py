@@ -1,5 +1,6 @@
 """A running service to submit jobs to, as its users do."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ def running(session: Session, model: str, name: str) -> Iterator[Service]:
         yield service
     finally:
         service.stop()
+        shutil.rmtree(data)
 
 
 def submit(service: Service, rows: Path, batch_size: int, seed: int = 1) -> str:
@@ -74,7 +76,11 @@ def cloudflare(service: Service) -> Iterator[httpx.Client]:
 
 
 def wait_for_first_step(client: openai.OpenAI, job_id: str) -> None:
-    _wait(lambda: any(e.type == "metrics" for e in client.fine_tuning.jobs.list_events(job_id)))
+    def is_there() -> bool:
+        newest = client.fine_tuning.jobs.list_events(job_id, limit=20).data
+        return any(event.type == "metrics" for event in newest)
+
+    _wait(is_there)
 
 
 def wait_for_jobs(client: openai.OpenAI, job_ids: list[str]) -> None:

@@ -8,11 +8,11 @@ from unsloth import FastLanguageModel  # isort: skip  # it wants to be first
 
 import torch
 from datasets import Dataset
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, SFTConfig, SFTTrainer
 
 from benchmarks.job import given, read_tokens
 from benchmarks.meter import tell
-from benchmarks.peers.trl import common_settings, measured
+from benchmarks.peers.trl import DpoOfTokens, common_settings, measured
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -39,7 +39,7 @@ def main() -> None:
     )
     settings = {k: v for k, v in common_settings(job).items() if k != "use_cpu"}
     is_dpo = job.method == "dpo"
-    trainer = (DPOTrainer if is_dpo else SFTTrainer)(
+    trainer = (DpoOfTokens if is_dpo else SFTTrainer)(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(read_tokens(job)),
