@@ -13,7 +13,7 @@ from tunesmith.domain.devices import Device
 
 # Large blocks stay with the process instead of going back to the kernel after every step; glibc
 # reads these when a process starts. Steps on a CPU are 1.6 times faster with them (docs/log.md).
-_ALLOCATOR = {
+ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
@@ -93,7 +93,7 @@ class LocalLauncher:
         command += ["--precision", self._precision]
         command += ["--answering-share", str(self._answering_share)]
         command += ["--max-pass-tokens", str(self._max_pass_tokens)]
-        environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self.threads)}
         environment.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
         for name in list(environment):
             if name.startswith("TUNESMITH_"):  # keys are no business of user data's process
