@@ -49,7 +49,7 @@ def test_no_process_writes_down_a_secret(tmp_path: Path) -> None:
 
 
 def _address(path: Path) -> str:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -72,6 +72,8 @@ def _read_config(path: Path, limits: AdapterLimits) -> dict[str, Any]:
         rank = peft_config.check(config)
     except BadAdapter as error:
         raise InvalidAdapter(error.message) from error
+    if "auto_map" in config:
+        raise InvalidAdapter("`auto_map` names code, and none is run here; leave it out.")
     if "peft_type" not in config:
         raise InvalidAdapter(f'{CONFIG_FILE} must say "peft_type": "LORA".')
     if rank > limits.max_rank:
