@@ -4,7 +4,8 @@ from tunesmith.engine.examples import Example
 from tunesmith.engine.joining import joined, joined_routes, split
 from tunesmith.engine.lora import Route
 from tunesmith.engine.loss import Predicted
-from tunesmith.engine.packing import MIN_SHARED_TOKENS, PackedBatch, pack, pack_singly
+from tunesmith.engine.packing import PackedBatch, pack, pack_singly
+from tunesmith.engine.trie import MIN_SHARED_TOKENS
 
 
 def batch(first_id: int, num_rows: int, num_shared: int) -> PackedBatch:
