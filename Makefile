@@ -49,7 +49,7 @@ tiny: setup  ## Train tunesmith-tiny again (about half an hour)
 conformance: setup  ## Run vendors' own suites and clients (from PyPI and npm; CONFORMANCE=python for no npm)
 	CONFORMANCE='$(CONFORMANCE)' $(BIN)/python -m pytest conformance
 
-bench: setup  ## Measure beside TRL and Unsloth (25 minutes; QUICK=1: 3 minutes; FULL=1: hours)
+bench: setup  ## Measure beside TRL and Unsloth (QUICK=1 for a trial, FULL=1 for five repeats and both models)
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(FULL),--full) $(BENCH)
 
 reference: setup  ## Write the pages of docs/reference again

@@ -36,7 +36,6 @@ def main() -> None:
         is_full=arguments.full,
         is_preliminary=arguments.preliminary,
     )
-    print(f"about {'3' if arguments.quick else '25'} minutes on two quiet cores", flush=True)
     began_at = time.monotonic()
     for part in arguments.parts:
         _PARTS[part](session, arguments)
@@ -48,7 +47,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="see whether it runs, in 3 minutes")
+    size.add_argument("--quick", action="store_true", help="see whether it runs")
     size.add_argument("--full", action="store_true", help="five repeats, both models")
     data = os.environ.get("TUNESMITH_TEST_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(data))
