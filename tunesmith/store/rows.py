@@ -24,16 +24,24 @@ def select_page(
     where: sa.ColumnElement[bool],
     request: PageRequest,
     read: Callable[[Row], Item],
+    *,
+    source: sa.FromClause | None = None,
+    place: sa.Column[int] | None = None,
 ) -> Page[Item]:
-    """Rows in the order of `seq`; raises `NotFound` where `after` is none of them."""
-    query = sa.select(table).where(where).limit(request.limit + 1)
+    """Rows in the order of `seq`; raises `NotFound` where `after` is none of them.
+
+    A filter by another table joins it in `source`, and `place` is that table's copy of `seq`.
+    """
+    place = table.c.seq if place is None else place
+    rows_of = sa.select(table).select_from(table if source is None else source).where(where)
+    query = rows_of.limit(request.limit + 1)
     if request.after is not None:
-        cursor = connection.scalar(sa.select(table.c.seq).where(where, table.c.id == request.after))
+        known = rows_of.with_only_columns(table.c.seq).where(table.c.id == request.after)
+        cursor = connection.scalar(known)
         if cursor is None:
             raise NotFound("item", str(request.after), param="after")
-        later = table.c.seq > cursor if request.ascending else table.c.seq < cursor
-        query = query.where(later)
-    query = query.order_by(table.c.seq.asc() if request.ascending else table.c.seq.desc())
+        query = query.where(place > cursor if request.ascending else place < cursor)
+    query = query.order_by(place.asc() if request.ascending else place.desc())
     rows = connection.execute(query).mappings().all()
     items = tuple(read(row) for row in rows[: request.limit])
     return Page(items=items, has_more=len(rows) > request.limit)

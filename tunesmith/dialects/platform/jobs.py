@@ -20,12 +20,18 @@ MAX_WARNINGS = 20  # about fields that nobody knows
 
 
 @router.get("", openapi_extra=documentation.query(**translate.PAGE, **translate.SEARCH))
-def list_jobs(request: Request, ctx: ToRead) -> schemas.JobList:
+def list_jobs(request: Request, response: Response, ctx: ToRead) -> schemas.JobList:
+    """`Link` leads to the next page, at the same cost however many have been turned."""
     wanted = translate.job_search(request.query_params)
     if wanted.base_model is not None:
         wanted = replace(wanted, base_model=_name_of(ctx, wanted.base_model))
     found = jobs.search(ctx, wanted)
     items = [translate.job_item(job) for job in found.items]
+    if len(items) == wanted.limit:
+        following = request.url.include_query_params(after=items[-1].id).remove_query_params(
+            "offset"
+        )
+        response.headers["Link"] = f'<{following}>; rel="next"'
     return schemas.JobList(count=found.count, limit=wanted.limit, offset=wanted.offset, jobs=items)
 
 

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from tunesmith.store.tables import metadata
+from tunesmith.store import derived  # completes the metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=derived.metadata,
     render_as_batch=True,  # SQLite changes a table by making it anew
 )
 with context.begin_transaction():
