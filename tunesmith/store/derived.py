@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from tunesmith.store.tables import UtcTime, metadata
 
-# Triggers on `jobs` keep these two (migration 0013): nothing else writes them, and no statement that
-# writes jobs can forget them.
+# Triggers on `jobs` keep these two (migration 0013): nothing else writes them, and no statement
+# that writes jobs can forget them.
 job_counts = sa.Table(
     "job_counts",
     metadata,
