@@ -2,24 +2,23 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 
 import tunesmith
 from tunesmith.dialects import DIALECTS, admin, cloudflare, openai, platform
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.adapters import AdapterLimits
-from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
+from tunesmith.operations import exposition, health
 from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
@@ -64,7 +63,10 @@ def build(settings: Settings) -> Application:
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
         _offer_tiny(store)
-    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings))
+    checked = health.Health(
+        foundation, hub, data_dir=settings.data_dir, floor_bytes=settings.disk_floor_bytes
+    )
+    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings, hub, checked))
     limiter = _limiter(settings)
     openai_app = openai.build(
         foundation,
@@ -87,7 +89,8 @@ def build(settings: Settings) -> Application:
     mount(app, platform.PREFIX, platform_app)
     mount(app, admin.PREFIX, admin_app)
     mount(app, routes.PREFIX, routes.build(foundation, hub))
-    _add_health(app, foundation, hub)
+    _add_index(app)
+    health.add_routes(app, checked)
     app.add_middleware(JsonLimit)
     app.add_middleware(RequestIds)
     return Application(asgi=app, first_key=first_key)
@@ -172,7 +175,7 @@ def _offer_tiny(store: Store) -> None:
 
 
 def _lifespan(
-    foundation: Foundation, settings: Settings
+    foundation: Foundation, settings: Settings, hub: Hub, checked: health.Health
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -181,13 +184,19 @@ def _lifespan(
             label=openai.integrations.label, figures=openai.integrations.figures
         )
         sender = Sender(CheckedNetwork(allow_private=settings.webhooks_allow_private))
-        tasks = [
-            asyncio.create_task(housekeeping.end_silent_leases(foundation)),
-            asyncio.create_task(housekeeping.sweep_blobs(foundation)),
-            asyncio.create_task(webhooks.deliver(foundation, sender, openai.webhooks.render)),
-            asyncio.create_task(webhooks.prune(foundation)),
-            asyncio.create_task(wandb_runs.log_runs(foundation, _wandb(settings), words)),
-        ]
+        rounds: dict[str, Coroutine[Any, Any, None]] = {
+            "ending silent leases": housekeeping.end_silent_leases(foundation),
+            "sweeping blobs": housekeeping.sweep_blobs(foundation),
+            "webhooks": webhooks.deliver(foundation, sender, openai.webhooks.render),
+            "pruning webhooks": webhooks.prune(foundation),
+            "integrations": wandb_runs.log_runs(foundation, _wandb(settings), words),
+        }
+        if settings.metrics_port is not None:
+            told = exposition.build(foundation, hub, settings.data_dir)
+            serving = exposition.serve(told, settings.metrics_host, settings.metrics_port)
+            rounds["metrics"] = serving
+        tasks = [asyncio.create_task(each, name=name) for name, each in rounds.items()]
+        checked.tasks = tasks
         try:
             yield
         finally:
@@ -206,23 +215,9 @@ def _wandb(settings: Settings) -> wandb_runs.Wandb:
     )
 
 
-def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
+def _add_index(app: FastAPI) -> None:
     @app.get("/")
     async def index() -> dict[str, object]:
         """For people who open the address in a browser."""
         apis = [dialect.PREFIX for dialect in DIALECTS]
         return {"name": "Tunesmith", "apis": apis, "ready": "/readyz"}
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        """Ready when the database can be written. Tells how many workers are there, too."""
-        try:
-            async with foundation.writing() as store:
-                await run_in_threadpool(store.models.list_bases)
-        except (TunesmithError, OSError) as error:
-            return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
-        return JSONResponse({"status": "ready", "workers": hub.num_workers})

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tunesmith import metrics
 from tunesmith.domain import errors
 from tunesmith.domain.accounts import Credential
 from tunesmith.services import accounts
@@ -28,6 +31,8 @@ log = structlog.get_logger()
 MAX_JSON_BYTES = 32 * 1024 * 1024
 _IS_STREAM = "tunesmith.is_stream"
 _FOUNDATION = "tunesmith.foundation"
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
@@ -62,8 +67,9 @@ class Foundation:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Store]:
         """One transaction that changes something; committed when the block ends."""
-        async with self.write_gate, _in_threads(self.database.write) as store:
-            yield store
+        with metrics.DB_WRITES.time():
+            async with self.write_gate, _in_threads(self.database.write) as store:
+                yield store
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Store]:
@@ -86,6 +92,7 @@ class Foundation:
             organization, key = await run_in_threadpool(
                 accounts.authenticate_one_of, store, credentials, now
             )
+            structlog.contextvars.bind_contextvars(organization=organization.slug)
             yield Context(store=store, house=self.house, organization=organization, key=key)
 
 
@@ -164,7 +171,7 @@ def render_errors_with(app: FastAPI, render: Render) -> None:
         return answer
 
     def unexpected(request: Request, error: Exception) -> Response:
-        log.exception("request failed", path=request.url.path, request_id=request_id_of(request))
+        log.exception("request failed")
         hidden = errors.TunesmithError(
             "The server had an error while processing your request; "
             f"its log has more under {request_id_of(request)}.",
@@ -214,7 +221,10 @@ def request_id_of(request: Request) -> str:
 
 
 class RequestIds:
-    """Pure ASGI: gives each request an id, says it in every answer and in one line of the log."""
+    """Pure ASGI: gives each request an id, says it in every answer, in the log and to Prometheus.
+
+    An id that the caller or a proxy sends is kept, so that their logs and ours speak of the same.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -223,27 +233,52 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{uuid4().hex}"
+        request_id = _request_id(scope)
         scope["tunesmith.request_id"] = request_id
-        started = asyncio.get_running_loop().time()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seconds = asyncio.get_running_loop().time() - started
+                seconds = time.perf_counter() - started
                 headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
                 message = {**message, "headers": headers}
-                if log.is_enabled_for(logging.INFO):
-                    log.info(
-                        "request",
-                        method=scope["method"],
-                        path=scope["path"],
-                        status=message["status"],
-                        ms=round(seconds * 1000, 1),
-                        request_id=request_id,
-                    )
+                _tell(scope, message["status"], seconds)
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SAFE_ID.fullmatch(value):
+            return str(value.decode())
+    return f"req_{uuid4().hex}"
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    """Routes by their templates: what callers write into a path is nobody's business."""
+    route = scope.get("route")
+    template = "unknown" if route is None else f"{scope.get('root_path', '')}{route.path}"
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    _histogram(template, method, status).observe(seconds)
+    if not log.is_enabled_for(logging.INFO):
+        return
+    place = {
+        word: value
+        for word, param in (("job", "job_id"), ("attempt", "attempt"))
+        if (value := scope.get("path_params", {}).get(param)) is not None
+        and _SAFE_ID.fullmatch(str(value).encode())
+    }
+    ms = round(seconds * 1000, 1)
+    log.info("request", method=method, route=template, status=status, ms=ms, **place)
+
+
+@lru_cache(maxsize=4096)
+def _histogram(route: str, method: str, status: int) -> Any:
+    """Looking one up by its labels costs more than counting in it."""
+    return metrics.REQUESTS.labels(route, method, str(status))
 
 
 class JsonLimit:

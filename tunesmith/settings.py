@@ -72,6 +72,19 @@ class Settings(BaseSettings):
     wandb_base_url: str = Field(
         "https://api.wandb.ai", description="Weights & Biases, or a server of one's own."
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port that Prometheus reads `/metrics` from, without a key; by default none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that `/metrics` is served on.")
+    disk_floor_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=0,
+        description="Free bytes in the data folder's file system below which the server is not "
+        "ready.",
+    )
     log_level: str = Field("warning", description="debug, info, warning or error.")
     device_prices: Json[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = Field(
         "{}",  # type: ignore[arg-type]  # a default is read like any other value

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
+from tunesmith import metrics
 from tunesmith.domain.assignments import LEASE_SECONDS, Assignment, Registration
 from tunesmith.domain.errors import StaleAttempt
 from tunesmith.domain.events import EventKind, Level
@@ -22,7 +23,7 @@ def register(store: Store, registration: Registration, now: datetime) -> None:
     """Take note of a worker; what its earlier incarnations were doing waits for another worker."""
     store.queue.register(registration, _REGISTRATION.dump_python(registration, mode="json"), now)
     for lease in store.queue.list_held_by_others(registration.name, registration.incarnation):
-        lose(store, lease, "the worker was started again", now)
+        lose(store, lease, "the worker was started again", now, cause="restarted")
 
 
 def lease(
@@ -72,12 +73,18 @@ def requeue_expired(store: Store, now: datetime) -> int:
     """Put back what silent workers held; returns how many."""
     expired = store.queue.list_expired(now)
     for leased in expired:
-        lose(store, leased, "the worker fell silent", now)
+        metrics.LEASE_RENEW_FAILURES.inc()
+        lose(store, leased, "the worker fell silent", now, cause="silent")
     return len(expired)
 
 
-def lose(store: Store, leased: Lease, reason: str, now: datetime) -> None:
-    """An attempt ended through no fault of the job, which waits again, later each time."""
+def lose(store: Store, leased: Lease, reason: str, now: datetime, *, cause: str) -> None:
+    """An attempt ended through no fault of the job, which waits again, later each time.
+
+    `cause` is the reason in one word, of which there are few.
+    """
+    metrics.ATTEMPTS.labels("lost", cause).inc()
+    metrics.RUNNING.ended(leased.job_id)
     job = store.jobs.get_for_worker(leased.job_id)
     losses = leased.losses + 1
     if losses > MAX_LOSSES:

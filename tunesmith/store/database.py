@@ -29,6 +29,7 @@ from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
 from tunesmith.store.uploads import Uploads
+from tunesmith.store.vitals import Vitals
 from tunesmith.store.webhooks import Webhooks
 
 log = structlog.get_logger()
@@ -55,6 +56,7 @@ class Store:
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)
         self.deployments = Deployments(connection)
+        self.vitals = Vitals(connection)
 
 
 class Database:

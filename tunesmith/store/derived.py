@@ -43,3 +43,11 @@ example_lengths = sa.Table(
     sa.Column("num_jobs", sa.Integer, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
 )
+
+# Written only to find out whether it can be.
+readiness = sa.Table(
+    "readiness",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("checked_at", UtcTime, nullable=False),
+)

@@ -59,7 +59,12 @@ class Attempts:
 
     def carry_out(self, assignment: Assignment) -> None:
         """Returns when the attempt is over, however it ended."""
-        log.info("attempt", job=str(assignment.job_id), task=assignment.task.value)
+        job = str(assignment.job_id)
+        with structlog.contextvars.bound_contextvars(job=job, attempt=assignment.attempt):
+            self._carry_out(assignment)
+
+    def _carry_out(self, assignment: Assignment) -> None:
+        log.info("attempt", task=assignment.task.value)
         reporter = Reporter(self._client, assignment)
         folder = self._workshop.attempt_folder(assignment)
         try:
@@ -68,7 +73,7 @@ class Attempts:
             else:
                 self._train(assignment, reporter)
         except (TunesmithError, OSError) as error:
-            log.warning("attempt lost", job=str(assignment.job_id), reason=str(error))
+            log.warning("attempt lost", reason=str(error))
             reporter.add(AttemptLost(reason=str(error)))
         finally:
             reporter.close(self._is_leaving)
@@ -95,6 +100,7 @@ class Attempts:
         if host is None:
             reporter.add(AttemptReleased())
             return
+        reporter.host_pid = host.pid
         with _followed(host, spec.run_id) as told:
             host.send(OpenRun(spec=spec))
             self._follow(host, spec.run_id, told, _Pace(began_at), reporter)
