@@ -105,6 +105,11 @@ class Database:
         with _trouble_named(), self._engine.connect() as connection, connection.begin():
             yield Store(connection)
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether a few rows come sooner than a thread that would fetch them."""
+        return self._engine.dialect.name == "sqlite"
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.dialects.platform import documentation, references, schemas, translate
-from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller
+from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller, read_at_once
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import WrongState
 from tunesmith.domain.jobs import Action, Job, JobStatus
@@ -52,16 +52,22 @@ async def create_job(request: Request) -> schemas.CreatedJob:
     return translate.created_job(job)
 
 
-@router.get("/{job_id}")
-def retrieve_job(job_id: str, ctx: ToRead) -> schemas.Job:
-    job = jobs.get(ctx, translate.inner_job_id(job_id))
-    base = models.find_base(ctx, job.base_model)
-    return translate.job(job, base, deployments.find(ctx, job))
+@router.get("/{job_id}", response_model=schemas.Job)
+async def retrieve_job(job_id: str, request: Request) -> Response:
+    def read(ctx: Context) -> schemas.Job:
+        job = jobs.get(ctx, translate.inner_job_id(job_id))
+        base = models.find_base(ctx, job.base_model)
+        return translate.job(job, base, deployments.find(ctx, job))
+
+    return await read_at_once(request, read)
 
 
-@router.get("/{job_id}/status")
-def retrieve_status(job_id: str, ctx: ToRead) -> schemas.JobStatus:
-    return translate.job_status(jobs.get(ctx, translate.inner_job_id(job_id)))
+@router.get("/{job_id}/status", response_model=schemas.JobStatus)
+async def retrieve_status(job_id: str, request: Request) -> Response:
+    def read(ctx: Context) -> schemas.JobStatus:
+        return translate.job_status(jobs.get(ctx, translate.inner_job_id(job_id)))
+
+    return await read_at_once(request, read)
 
 
 @router.delete("/{job_id}", status_code=204, response_class=Response)
