@@ -49,7 +49,7 @@ class Application:
 def build(settings: Settings) -> Application:
     """Open the data folder, bring it up to date, and wire everything that answers requests."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(_database_url(settings))
+    database = Database(database_url(settings))
     database.upgrade()
     hub = Hub()
     house = House(
@@ -113,7 +113,7 @@ def _limiter(settings: Settings) -> Limiter:
     return Limiter({unit: limit for unit, limit in per_minute.items() if limit is not None})
 
 
-def _database_url(settings: Settings) -> str:
+def database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return f"sqlite:///{(settings.data_dir / 'tunesmith.db').resolve()}"
