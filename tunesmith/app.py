@@ -18,12 +18,13 @@ from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
-from tunesmith.operations import exposition, health
+from tunesmith.operations import exposition, health, retention_rounds
 from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
 from tunesmith.services.limits import Limiter, Unit
+from tunesmith.services.retention import Policy
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database, Store
@@ -102,6 +103,14 @@ def _adapter_limits(settings: Settings) -> AdapterLimits:
         max_file_bytes=settings.max_adapter_bytes,
         max_rank=settings.max_adapter_rank,
         allows_public=settings.public_adapters,
+    )
+
+
+def retention_policy(settings: Settings) -> Policy:
+    return Policy(
+        checkpoint_days=settings.retention_checkpoint_days,
+        checkpoints_kept=settings.retention_checkpoints_kept,
+        event_days=settings.retention_event_days,
     )
 
 
@@ -191,6 +200,7 @@ def _lifespan(
             "pruning webhooks": webhooks.prune(foundation),
             "integrations": wandb_runs.log_runs(foundation, _wandb(settings), words),
         }
+        rounds["retention"] = retention_rounds.remove_daily(foundation, retention_policy(settings))
         if settings.metrics_port is not None:
             told = exposition.build(foundation, hub, settings.data_dir)
             serving = exposition.serve(told, settings.metrics_host, settings.metrics_port)

@@ -79,6 +79,21 @@ class Settings(BaseSettings):
         description="Port that Prometheus reads `/metrics` from, without a key; by default none.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that `/metrics` is served on.")
+    retention_checkpoint_days: float | None = Field(
+        None,
+        ge=0,
+        description="Days after the end of a job after which its older checkpoints go; by default "
+        "they stay.",
+    )
+    retention_checkpoints_kept: int = Field(
+        1, ge=0, description="Checkpoints of a job that stay then, beside those in use."
+    )
+    retention_event_days: float | None = Field(
+        None,
+        ge=0,
+        description="Days after the end of a job after which its events and metrics go; by default "
+        "they stay.",
+    )
     disk_floor_bytes: int = Field(
         256 * 1024 * 1024,
         ge=0,

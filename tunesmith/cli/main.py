@@ -2,7 +2,7 @@
 
 import typer
 
-from tunesmith.cli import admin, backups, catalogue, serve, webhooks, worker
+from tunesmith.cli import admin, backups, catalogue, retention, serve, webhooks, worker
 
 app = typer.Typer(
     help="Tunesmith: the fine-tuning service that you run yourself.",
@@ -16,6 +16,7 @@ app.command("worker")(worker.worker)
 app.command("settings")(admin.show_settings)
 app.command("backup")(backups.backup)
 app.command("restore")(backups.restore)
+app.command("retention")(retention.show)
 app.command("hardware")(catalogue.list_hardware)
 app.command("estimate")(catalogue.estimate)
 app.add_typer(admin.keys, name="keys")

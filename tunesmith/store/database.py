@@ -28,6 +28,7 @@ from tunesmith.store.measurements import Measurements
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
+from tunesmith.store.retention import Retention
 from tunesmith.store.uploads import Uploads
 from tunesmith.store.vitals import Vitals
 from tunesmith.store.webhooks import Webhooks
@@ -57,6 +58,7 @@ class Store:
         self.permissions = Permissions(connection)
         self.deployments = Deployments(connection)
         self.vitals = Vitals(connection)
+        self.retention = Retention(connection)
 
 
 class Database:
