@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.paging import Page, PageRequest
-from tunesmith.store.rows import Row, select_page
+from tunesmith.store.rows import Row, is_only, select_page
 from tunesmith.store.tables import EPOCH, events, is_milestone, jobs
 
 
@@ -41,7 +41,9 @@ class Events:
         return True
 
     def list_page(self, job_id: UUID, request: PageRequest) -> Page[Event]:
-        return select_page(self._connection, events, events.c.job_id == job_id, request, _event)
+        scope = events.c.job_id
+        where = is_only(scope, job_id)
+        return select_page(self._connection, events, where, request, _event, scope=scope)
 
     def list_log(
         self, job_id: UUID, kinds: Collection[EventKind], after: datetime | None, limit: int

@@ -25,7 +25,7 @@ from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page, PageRequest, Slice
 from tunesmith.store.derived import job_metadata
 from tunesmith.store.job_search import JobLists, count_by_status
-from tunesmith.store.rows import Row, plain, select_page
+from tunesmith.store.rows import Row, is_only, plain, select_page
 from tunesmith.store.tables import checkpoints, has_no_metadata, jobs
 
 _HYPERPARAMETERS = TypeAdapter(Hyperparameters)
@@ -74,7 +74,8 @@ class Jobs:
     def list_page(
         self, owner: UUID, request: PageRequest, wanted: JobFilter | None = None
     ) -> Page[Job]:
-        where: sa.ColumnElement[bool] = jobs.c.organization_id == owner
+        scope: sa.Column[UUID] | None = jobs.c.organization_id
+        where = is_only(jobs.c.organization_id, owner)
         source: sa.FromClause = jobs
         place: sa.Column[int] = jobs.c.seq
         if wanted is not None and wanted.has_no_metadata:
@@ -82,13 +83,18 @@ class Jobs:
         if wanted is not None and wanted.metadata:
             (key, value), *others = wanted.metadata
             source = jobs.join(job_metadata, job_metadata.c.job_seq == jobs.c.seq)
-            place = job_metadata.c.job_seq  # so that its index is walked, which has the order
-            where = sa.and_(where, _carries(job_metadata, owner, key, value))
+            # So that its index is walked, which has the order.
+            scope, place = None, job_metadata.c.job_seq
+            where = sa.and_(
+                jobs.c.organization_id == owner, _carries(job_metadata, owner, key, value)
+            )
             for number, (key, value) in enumerate(others):
                 other = job_metadata.alias(f"other_{number}")
                 same = other.c.job_seq == job_metadata.c.job_seq
                 where = sa.and_(where, sa.exists().where(same, _carries(other, owner, key, value)))
-        return select_page(self._connection, jobs, where, request, _job, source=source, place=place)
+        return select_page(
+            self._connection, jobs, where, request, _job, scope=scope, source=source, place=place
+        )
 
     def search(self, owner: UUID, wanted: JobSearch) -> Slice[Job]:
         listed = JobLists(self._connection, owner, wanted)

@@ -1,4 +1,4 @@
-"""A row by which servers find out that they can write, and the trace that a job belongs to."""
+"""A row by which servers find out that they can write."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,9 +16,7 @@ def upgrade() -> None:
         sa.Column("checked_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_readiness")),
     )
-    op.add_column("jobs", sa.Column("traceparent", sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
-    op.drop_column("jobs", "traceparent")
     op.drop_table("readiness")
