@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,24 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
 import tunesmith
 from tunesmith.dialects import DIALECTS, admin, cloudflare, openai, platform
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.adapters import AdapterLimits
-from tunesmith.domain.errors import TunesmithError
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
+from tunesmith.operations import exposition, health, retention_rounds
 from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
 from tunesmith.services.failures import FailureLimit
 from tunesmith.services.limits import Limiter, Unit
+from tunesmith.services.retention import Policy
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database, Store
@@ -54,7 +53,7 @@ class Application:
 def build(settings: Settings) -> Application:
     """Open the data folder, bring it up to date, and wire everything that answers requests."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(_database_url(settings))
+    database = Database(database_url(settings))
     database.upgrade()
     hub = Hub()
     house = House(
@@ -73,7 +72,10 @@ def build(settings: Settings) -> Application:
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
         _offer_tiny(store)
-    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings))
+    checked = health.Health(
+        foundation, hub, data_dir=settings.data_dir, floor_bytes=settings.min_free_bytes
+    )
+    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings, hub, checked))
     limiter = _limiter(settings)
     openai_app = openai.build(
         foundation,
@@ -96,7 +98,8 @@ def build(settings: Settings) -> Application:
     mount(app, platform.PREFIX, platform_app)
     mount(app, admin.PREFIX, admin_app)
     mount(app, routes.PREFIX, routes.build(foundation, hub))
-    _add_health(app, foundation, hub)
+    _add_index(app)
+    health.add_routes(app, checked)
     app.add_middleware(JsonLimit)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.cors_origins))
@@ -124,6 +127,14 @@ def _cors(origins: str) -> dict[str, Any]:
     }
 
 
+def retention_policy(settings: Settings) -> Policy:
+    return Policy(
+        checkpoint_days=settings.retention_checkpoint_days,
+        checkpoints_kept=settings.retention_checkpoints_kept,
+        event_days=settings.retention_event_days,
+    )
+
+
 def _limiter(settings: Settings) -> Limiter:
     per_minute = {
         Unit.REQUESTS: settings.requests_per_minute,
@@ -140,7 +151,7 @@ def _given(limits: dict[Unit, int | None]) -> dict[Unit, int]:
     return {unit: limit for unit, limit in limits.items() if limit is not None}
 
 
-def _database_url(settings: Settings) -> str:
+def database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return f"sqlite:///{(settings.data_dir / 'tunesmith.db').resolve()}"
@@ -202,7 +213,7 @@ def _offer_tiny(store: Store) -> None:
 
 
 def _lifespan(
-    foundation: Foundation, settings: Settings
+    foundation: Foundation, settings: Settings, hub: Hub, checked: health.Health
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -210,14 +221,21 @@ def _lifespan(
             label=openai.integrations.label, figures=openai.integrations.figures
         )
         sender = Sender(CheckedNetwork(allow_private=settings.webhooks_allow_private))
-        tasks = [
-            asyncio.create_task(housekeeping.end_silent_leases(foundation)),
-            asyncio.create_task(housekeeping.sweep_blobs(foundation)),
-            asyncio.create_task(housekeeping.write_sightings(foundation)),
-            asyncio.create_task(webhooks.deliver(foundation, sender, openai.webhooks.render)),
-            asyncio.create_task(webhooks.prune(foundation)),
-            asyncio.create_task(wandb_runs.log_runs(foundation, _wandb(settings), words)),
-        ]
+        rounds: dict[str, Coroutine[Any, Any, None]] = {
+            "ending silent leases": housekeeping.end_silent_leases(foundation),
+            "sweeping blobs": housekeeping.sweep_blobs(foundation),
+            "sightings": housekeeping.write_sightings(foundation),
+            "webhooks": webhooks.deliver(foundation, sender, openai.webhooks.render),
+            "pruning webhooks": webhooks.prune(foundation),
+            "integrations": wandb_runs.log_runs(foundation, _wandb(settings), words),
+        }
+        rounds["retention"] = retention_rounds.remove_daily(foundation, retention_policy(settings))
+        if settings.metrics_port is not None:
+            told = exposition.build(foundation, hub, settings.data_dir)
+            serving = exposition.serve(told, settings.metrics_host, settings.metrics_port)
+            rounds["metrics"] = serving
+        tasks = [asyncio.create_task(each, name=name) for name, each in rounds.items()]
+        checked.tasks = tasks
         try:
             yield
         finally:
@@ -236,24 +254,9 @@ def _wandb(settings: Settings) -> wandb_runs.Wandb:
     )
 
 
-def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
+def _add_index(app: FastAPI) -> None:
     @app.get("/")
     async def index() -> dict[str, object]:
         """For people who open the address in a browser."""
         apis = [dialect.PREFIX for dialect in DIALECTS]
         return {"name": "Tunesmith", "apis": apis, "ready": "/readyz"}
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        """Ready when the database can be written. Tells of workers and room on disk, too."""
-        try:
-            async with foundation.writing() as store:
-                await run_in_threadpool(store.models.list_bases)
-        except (TunesmithError, OSError) as error:
-            return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
-        disk = "short" if foundation.house.blobs.is_short_of_room else "ok"
-        return JSONResponse({"status": "ready", "workers": hub.num_workers, "disk": disk})

@@ -106,6 +106,28 @@ class Settings(BaseSettings):
     wandb_base_url: str = Field(
         "https://api.wandb.ai", description="Weights & Biases, or a server of one's own."
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port that Prometheus reads `/metrics` from, without a key; by default none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that `/metrics` is served on.")
+    retention_checkpoint_days: float | None = Field(
+        None,
+        ge=0,
+        description="Days after the end of a job after which its older checkpoints go; by default "
+        "they stay.",
+    )
+    retention_checkpoints_kept: int = Field(
+        1, ge=0, description="Checkpoints of a job that stay then, beside those in use."
+    )
+    retention_event_days: float | None = Field(
+        None,
+        ge=0,
+        description="Days after the end of a job after which its events and metrics go; by default "
+        "they stay.",
+    )
     log_level: str = Field("warning", description="debug, info, warning or error.")
     device_prices: Json[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = Field(
         "{}",  # type: ignore[arg-type]  # a default is read like any other value

@@ -2,7 +2,19 @@
 
 import typer
 
-from tunesmith.cli import accounts, admin, audit, catalogue, jobs, queue, serve, webhooks, worker
+from tunesmith.cli import (
+    accounts,
+    admin,
+    audit,
+    backups,
+    catalogue,
+    jobs,
+    queue,
+    retention,
+    serve,
+    webhooks,
+    worker,
+)
 
 app = typer.Typer(
     help="Tunesmith: the fine-tuning service that you run yourself.",
@@ -14,6 +26,9 @@ app.command("serve")(serve.serve)
 app.command("server")(serve.server)
 app.command("worker")(worker.worker)
 app.command("settings")(admin.show_settings)
+app.command("backup")(backups.backup)
+app.command("restore")(backups.restore)
+app.command("retention")(retention.show)
 app.command("hardware")(catalogue.list_hardware)
 app.command("estimate")(catalogue.estimate)
 app.command("queue")(queue.list_queue)

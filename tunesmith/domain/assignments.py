@@ -174,6 +174,7 @@ class ReportBatch:
 
     sequence: int
     reports: tuple[Report, ...] = ()
+    host_memory_bytes: int | None = None  # resident, of the host that works on the attempt
 
 
 class Wish(StrEnum):

@@ -291,7 +291,8 @@ class JobSearch:
     """Jobs by what they are, a part of the whole list at a time.
 
     `text` is part of the name or of the description, in letters of either case. Sorted by status,
-    jobs come in the order of `statuses_in_order`, of which each group counts as one.
+    jobs come in the order of `statuses_in_order`, group by group. Where `after` is given, the
+    offset is not heeded: what follows that job is found at once, however far down the list it is.
     """
 
     statuses: frozenset[JobStatus] | None = None
@@ -302,6 +303,7 @@ class JobSearch:
     statuses_in_order: tuple[frozenset[JobStatus], ...] = ()
     offset: int = 0
     limit: int = 20
+    after: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

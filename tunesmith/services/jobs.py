@@ -248,10 +248,10 @@ def list_log(
     return job, ctx.store.events.list_log(job.id, kinds, after, limit)
 
 
-def list_metrics(ctx: Context, job_id: UUID) -> tuple[Job, list[dict[str, Any]]]:
-    """Every step's figures, in order."""
+def list_metrics(ctx: Context, job_id: UUID, max_points: int) -> tuple[Job, list[dict[str, Any]]]:
+    """The figures of so many steps at most, evenly apart and in order, the last among them."""
     job = get(ctx, job_id)
-    return job, ctx.store.events.list_metrics(job.id)
+    return job, ctx.store.events.list_metrics_thinned(job.id, max_points)
 
 
 def list_events(ctx: Context, job_id: UUID, request: PageRequest) -> tuple[Job, Page[Event]]:

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import assert_never
 from uuid import UUID, uuid4
 
+from tunesmith import metrics
 from tunesmith.domain.assignments import (
     LEASE_SECONDS,
     AttemptHalted,
@@ -46,7 +47,10 @@ def record(
     expires_at = now + timedelta(seconds=LEASE_SECONDS)
     lease = store.queue.renew(job_id, attempt, expires_at)
     if lease is None:
+        metrics.FENCED_WRITES.inc()
         raise _over(job_id, attempt)
+    if batch.host_memory_bytes is not None:
+        metrics.RUNNING.host_has(lease.worker, batch.host_memory_bytes)
     if batch.sequence > lease.batches_stored:
         store.queue.batch_stored(job_id, batch.sequence)
         for report in batch.reports:
@@ -81,16 +85,25 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
         case TrainingFinished():
             _finished(store, blobs, job, report, now)
             estimates.learn(store, job, lease.worker, now)
+            _ended(job, "succeeded")
         case TrainingFailed():
             scheduling.end_as_failed(store, job, report.failure, now)
+            _ended(job, "failed", report.failure.code)
         case AttemptLost():
-            scheduling.lose(store, lease, report.reason, now)
+            scheduling.lose(store, lease, report.reason, now, cause="host")
         case AttemptReleased():
             scheduling.release(store, lease, now)
+            _ended(job, "released")
         case AttemptHalted():
             scheduling.halt(store, lease, report.reason, now)
+            _ended(job, "halted")
         case _:
             assert_never(report)
+
+
+def _ended(job: Job, outcome: str, cause: str = "") -> None:
+    metrics.ATTEMPTS.labels(outcome, cause).inc()
+    metrics.RUNNING.ended(job.id)
 
 
 def _validated(store: Store, job: Job, report: Validated, now: datetime) -> None:
@@ -138,8 +151,8 @@ def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> 
 
 
 def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
-    figures = asdict(report.metrics).items()
-    metrics = {name: figure for name, figure in figures if figure is not None and isfinite(figure)}
+    told = asdict(report.metrics).items()
+    figures = {name: figure for name, figure in told if figure is not None and isfinite(figure)}
     is_new = store.events.add(
         Event(
             id=uuid4(),
@@ -147,16 +160,27 @@ def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
             created_at=now,
             kind=EventKind.STEP,
             step=report.metrics.step,
-            data=metrics,
+            data=figures,
         )
     )
+    _observe(job, report, is_new=is_new)
     if is_new:
         store.shares.add_trained_tokens(job.organization_id, report.metrics.tokens, now)
-    changed = replace(job, progress=_progress(job, report, metrics, is_new=is_new))
+    changed = replace(job, progress=_progress(job, report, figures, is_new=is_new))
     if report.remaining_seconds is not None:
         finish = now + timedelta(seconds=report.remaining_seconds)
         changed = replace(changed, estimated_finish_at=finish)
     store.jobs.replace(job, changed)
+
+
+def _observe(job: Job, report: StepReported, *, is_new: bool) -> None:
+    told = report.metrics
+    if is_new:
+        metrics.TRAINED_TOKENS.inc(told.tokens)
+    if told.seconds > 0:
+        speed = told.tokens / told.seconds
+        loss = told.train_loss if isfinite(told.train_loss) else None
+        metrics.RUNNING.stepped(job.id, loss=loss, tokens_per_second=speed)
 
 
 def _progress(
@@ -217,8 +241,8 @@ def _add_results(store: Store, blobs: Blobs, job: Job, now: datetime) -> File:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(columns)
-    for metrics in store.events.list_metrics(job.id):
-        writer.writerow(metrics.get(key, "") for key in columns.values())
+    for figures in store.events.list_metrics(job.id):
+        writer.writerow(figures.get(key, "") for key in columns.values())
     file = File(
         id=uuid4(),
         organization_id=job.organization_id,

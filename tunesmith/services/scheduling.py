@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
+from tunesmith import metrics
 from tunesmith.domain import fair_share
 from tunesmith.domain.assignments import LEASE_SECONDS, Assignment, Registration, Room
 from tunesmith.domain.errors import StaleAttempt
@@ -30,7 +31,7 @@ def register(store: Store, registration: Registration, now: datetime) -> None:
     """Take note of a worker; what its earlier incarnations were doing waits for another worker."""
     store.queue.register(registration, _REGISTRATION.dump_python(registration, mode="json"), now)
     for lease in store.queue.list_held_by_others(registration.name, registration.incarnation):
-        _end_silent(store, lease, "the worker was started again", now)
+        _end_silent(store, lease, "the worker was started again", now, cause="restarted")
 
 
 def lease(
@@ -133,14 +134,20 @@ def end_silent(store: Store, now: datetime) -> int:
 
 def requeue_expired(store: Store, now: datetime) -> int:
     expired = store.queue.list_expired(now)
-    return sum(_end_silent(store, leased, "the worker fell silent", now) for leased in expired)
+    metrics.LEASE_RENEW_FAILURES.inc(len(expired))
+    return sum(
+        _end_silent(store, leased, "the worker fell silent", now, cause="silent")
+        for leased in expired
+    )
 
 
-def lose(store: Store, leased: Lease, reason: str, now: datetime) -> None:
+def lose(store: Store, leased: Lease, reason: str, now: datetime, *, cause: str) -> None:
     """A worker tells that an attempt ended through no fault of the job.
 
-    The job waits longer each time, and is given up in the end.
+    The job waits longer each time, and is given up in the end. `cause` is the reason in one word,
+    of which there are few.
     """
+    _count_loss(leased, cause)
     job = store.jobs.get_for_worker(leased.job_id)
     losses = leased.losses + 1
     if losses > MAX_LOSSES:
@@ -161,7 +168,12 @@ def release(store: Store, leased: Lease, now: datetime) -> None:
     _give_back(store, job, leased, now)
 
 
-def _end_silent(store: Store, leased: Lease, reason: str, now: datetime) -> bool:
+def _count_loss(leased: Lease, cause: str) -> None:
+    metrics.ATTEMPTS.labels("lost", cause).inc()
+    metrics.RUNNING.ended(leased.job_id)
+
+
+def _end_silent(store: Store, leased: Lease, reason: str, now: datetime, *, cause: str) -> bool:
     """Nobody knows whose fault silence is: it costs nothing, until it happens again and again.
 
     A training is parked then. False where the attempt ended otherwise meanwhile.
@@ -170,11 +182,13 @@ def _end_silent(store: Store, leased: Lease, reason: str, now: datetime) -> bool
     if store.queue.find_lease(leased.job_id, leased.attempt) is None:
         return False
     silences = leased.silences + 1
+    if leased.task is not Task.TRAIN and silences > MAX_SILENCES:
+        lose(store, leased, reason, now, cause=cause)
+        return True
+    _count_loss(leased, cause)
     if silences <= MAX_SILENCES:
         tell(store, job, EventKind.INTERRUPTED, now=now, level=Level.WARNING, reason=reason)
         _give_back(store, job, replace(leased, silences=silences), now)
-    elif leased.task is not Task.TRAIN:
-        lose(store, leased, reason, now)
     else:
         message = (
             f"The job was paused: {silences} workers in a row fell silent at it, with no "
@@ -188,7 +202,7 @@ def _end_silent(store: Store, leased: Lease, reason: str, now: datetime) -> bool
 def halt(store: Store, leased: Lease, reason: str, now: datetime) -> None:
     """Pause a job that cannot go on until a person has helped; its data can be checked later."""
     if leased.task is not Task.TRAIN:
-        lose(store, leased, reason, now)
+        lose(store, leased, reason, now, cause="disk_full")
         return
     job = store.jobs.get_for_worker(leased.job_id)
     message = f"The job is paused. {reason} Resume it when there is room."

@@ -161,9 +161,14 @@ class Blobs:
         return removed
 
     def _place(self, sha256: str) -> Path:
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-            raise NotFound("blob", sha256[:80])
-        return self._folder / sha256[:2] / sha256
+        return place_of(self._folder, sha256)
+
+
+def place_of(folder: Path, sha256: str) -> Path:
+    """Where in a folder of blobs it lies, or would; raises `NotFound` for what is no SHA-256."""
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise NotFound("blob", sha256[:80])
+    return folder / sha256[:2] / sha256
 
 
 def require_free(folder: Path, min_free_bytes: int) -> None:

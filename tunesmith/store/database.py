@@ -30,8 +30,10 @@ from tunesmith.store.measurements import Measurements
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
+from tunesmith.store.retention import Retention
 from tunesmith.store.shares import Shares
 from tunesmith.store.uploads import Uploads
+from tunesmith.store.vitals import Vitals
 from tunesmith.store.webhooks import Webhooks
 
 log = structlog.get_logger()
@@ -62,6 +64,8 @@ class Store:
         self.deployments = Deployments(connection)
         self.audit = Audit(connection)
         self.idempotency_keys = IdempotencyKeys(connection)
+        self.vitals = Vitals(connection)
+        self.retention = Retention(connection)
 
 
 class Database:
@@ -115,6 +119,11 @@ class Database:
         """A consistent view that waits for no writer; raises `Unavailable` as `write` does."""
         with _trouble_named(), self._engine.connect() as connection, connection.begin():
             yield Store(connection)
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether a few rows come sooner than a thread that would fetch them."""
+        return self._engine.dialect.name == "sqlite"
 
     def close(self) -> None:
         self._engine.dispose()

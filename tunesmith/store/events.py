@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.paging import Page, PageRequest
-from tunesmith.store.rows import Row, select_page
-from tunesmith.store.tables import EPOCH, events, jobs
+from tunesmith.store.rows import Row, is_only, select_page
+from tunesmith.store.tables import EPOCH, events, is_milestone, jobs
 
 
 class Events:
@@ -41,7 +41,9 @@ class Events:
         return True
 
     def list_page(self, job_id: UUID, request: PageRequest) -> Page[Event]:
-        return select_page(self._connection, events, events.c.job_id == job_id, request, _event)
+        scope = events.c.job_id
+        where = is_only(scope, job_id)
+        return select_page(self._connection, events, where, request, _event, scope=scope)
 
     def list_log(
         self, job_id: UUID, kinds: Collection[EventKind], after: datetime | None, limit: int
@@ -56,13 +58,13 @@ class Events:
         return [_event(row) for row in self._connection.execute(query).mappings()]
 
     def has(self, job_id: UUID, kind: EventKind) -> bool:
-        """Since the job began, or was last begun anew."""
+        """Of what is no step, since the job began, or was last begun anew."""
         begun_anew = (
             sa.select(sa.func.max(events.c.seq))
-            .where(events.c.job_id == job_id, events.c.kind == EventKind.RESTARTED)
+            .where(events.c.job_id == job_id, events.c.kind == EventKind.RESTARTED, is_milestone)
             .scalar_subquery()
         )
-        where = (events.c.job_id == job_id, events.c.kind == kind)
+        where = (events.c.job_id == job_id, events.c.kind == kind, is_milestone)
         since = events.c.seq > sa.func.coalesce(begun_anew, 0)
         query = sa.select(events.c.seq).where(*where, since).limit(1)
         return self._connection.scalar(query) is not None
@@ -76,8 +78,8 @@ class Events:
         self._connection.execute(sa.delete(events).where(events.c.job_id == job_id))
 
     def first_data(self, job_id: UUID, kind: EventKind) -> dict[str, Any]:
-        """What the first event of this kind says; empty where there is none."""
-        where = (events.c.job_id == job_id, events.c.kind == kind)
+        """What the first event of this kind, which is no step, says; empty where there is none."""
+        where = (events.c.job_id == job_id, events.c.kind == kind, is_milestone)
         query = sa.select(events.c.data).where(*where).order_by(events.c.seq).limit(1)
         return self._connection.scalar(query) or {}
 
@@ -100,6 +102,22 @@ class Events:
         query = (
             sa.select(events.c.data)
             .where(events.c.job_id == job_id, events.c.step.is_not(None))
+            .order_by(events.c.step)
+        )
+        return list(self._connection.scalars(query))
+
+    def list_metrics_thinned(self, job_id: UUID, max_points: int) -> list[dict[str, Any]]:
+        """Figures of so many steps at most, evenly apart and in order, the last among them."""
+        ends = sa.select(events.c.step).where(events.c.job_id == job_id, events.c.step.is_not(None))
+        first = self._connection.scalar(ends.order_by(events.c.step).limit(1))
+        last = self._connection.scalar(ends.order_by(events.c.step.desc()).limit(1))
+        if first is None or last - first < max_points:
+            return self.list_metrics(job_id)
+        span = last - first + 1
+        steps = [first + (i + 1) * span // max_points - 1 for i in range(max_points)]
+        query = (
+            sa.select(events.c.data)
+            .where(events.c.job_id == job_id, events.c.step.in_(steps))
             .order_by(events.c.step)
         )
         return list(self._connection.scalars(query))

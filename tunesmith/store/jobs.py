@@ -23,9 +23,10 @@ from tunesmith.domain.jobs import (
 )
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page, PageRequest, Slice
-from tunesmith.store import job_search
-from tunesmith.store.rows import Row, plain, select_page
-from tunesmith.store.tables import checkpoints, jobs
+from tunesmith.store.derived import job_metadata
+from tunesmith.store.job_search import JobLists, count_by_status
+from tunesmith.store.rows import Row, is_only, plain, select_page
+from tunesmith.store.tables import checkpoints, has_no_metadata, jobs
 
 _HYPERPARAMETERS = TypeAdapter(Hyperparameters)
 _FAILURE = TypeAdapter(Failure | None)
@@ -73,34 +74,35 @@ class Jobs:
     def list_page(
         self, owner: UUID, request: PageRequest, wanted: JobFilter | None = None
     ) -> Page[Job]:
-        where: sa.ColumnElement[bool] = jobs.c.organization_id == owner
-        if wanted is not None:
-            where = sa.and_(where, *(self._carries(k, v) for k, v in wanted.metadata))
+        scope: sa.Column[UUID] | None = jobs.c.organization_id
+        where = is_only(jobs.c.organization_id, owner)
+        source: sa.FromClause = jobs
+        place: sa.Column[int] = jobs.c.seq
         if wanted is not None and wanted.has_no_metadata:
-            where = sa.and_(where, sa.cast(jobs.c.metadata, sa.Text).in_(("null", "{}")))
-        return select_page(self._connection, jobs, where, request, _job)
+            where = sa.and_(where, has_no_metadata)
+        if wanted is not None and wanted.metadata:
+            (key, value), *others = wanted.metadata
+            source = jobs.join(job_metadata, job_metadata.c.job_seq == jobs.c.seq)
+            # So that its index is walked, which has the order.
+            scope, place = None, job_metadata.c.job_seq
+            where = sa.and_(
+                jobs.c.organization_id == owner, _carries(job_metadata, owner, key, value)
+            )
+            for number, (key, value) in enumerate(others):
+                other = job_metadata.alias(f"other_{number}")
+                same = other.c.job_seq == job_metadata.c.job_seq
+                where = sa.and_(where, sa.exists().where(same, _carries(other, owner, key, value)))
+        return select_page(
+            self._connection, jobs, where, request, _job, scope=scope, source=source, place=place
+        )
 
     def search(self, owner: UUID, wanted: JobSearch) -> Slice[Job]:
-        where = job_search.where(owner, wanted)
-        total = sa.select(sa.func.count()).select_from(jobs).where(where)
-        query = (
-            sa.select(jobs)
-            .where(where)
-            .order_by(*job_search.order(wanted))
-            .offset(wanted.offset)
-            .limit(wanted.limit)
-        )
-        found = self._connection.execute(query).mappings()
-        count = self._connection.scalar(total) or 0
-        return Slice(items=tuple(_job(row) for row in found), count=count)
+        listed = JobLists(self._connection, owner, wanted)
+        items = tuple(_job(row) for row in listed.rows())
+        return Slice(items=items, count=listed.count(len(items)))
 
     def count_by_status(self, owner: UUID) -> dict[JobStatus, int]:
-        query = (
-            sa.select(jobs.c.status, sa.func.count())
-            .where(jobs.c.organization_id == owner)
-            .group_by(jobs.c.status)
-        )
-        return {JobStatus(status): count for status, count in self._connection.execute(query)}
+        return count_by_status(self._connection, owner)
 
     def is_file_needed(self, file_id: UUID) -> bool:
         """By a job that has not ended."""
@@ -122,14 +124,6 @@ class Jobs:
         where = (jobs.c.id == job.id, jobs.c.status == job.status, jobs.c.attempt == job.attempt)
         if self._connection.execute(sa.delete(jobs).where(*where)).rowcount == 0:
             raise Conflict("The job has changed in the meantime; read it again.")
-
-    def _carries(self, key: str, value: str) -> sa.ColumnElement[bool]:
-        """Whatever characters the key has: SQLite's paths cannot spell a quotation mark."""
-        if self._connection.dialect.name != "sqlite":
-            found: sa.ColumnElement[str] = jobs.c.metadata[key].as_string()
-            return found == value
-        pairs = sa.func.json_each(jobs.c.metadata).table_valued("key", "value")
-        return sa.exists().where(pairs.c.key == key, pairs.c.value == value)
 
     def replace(self, before: Job, after: Job) -> None:
         """Write `after` if the row is still in the state of `before`."""
@@ -190,6 +184,10 @@ class Jobs:
         if row is None:
             raise NotFound("job", str(job_id))
         return _job(row)
+
+
+def _carries(table: sa.FromClause, owner: UUID, key: str, value: str) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.organization_id == owner, table.c.key == key, table.c.value == value)
 
 
 def _columns(job: Job) -> dict[str, Any]:

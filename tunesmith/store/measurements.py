@@ -7,7 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from tunesmith.store.tables import example_lengths, throughputs
+from tunesmith.store.derived import example_lengths, throughputs
 
 _NEWEST_SHARE = 0.3  # of an average that the newest job makes up
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from uuid import UUID
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
@@ -26,22 +27,42 @@ def insert_or_else(connection: sa.Connection, table: sa.Table) -> postgresql.Ins
     return sqlite.insert(table)
 
 
+def is_only(scope: sa.Column[UUID], value: UUID) -> sa.ColumnElement[bool]:
+    """Equality, said as a range.
+
+    Ordered by the scope, too, PostgreSQL then reads the index that begins with it. Of a scope with
+    many rows it would rather read the whole table from the newest on, and find none for long.
+    """
+    return sa.and_(scope >= value, scope <= value)
+
+
 def select_page(
     connection: sa.Connection,
     table: sa.Table,
     where: sa.ColumnElement[bool],
     request: PageRequest,
     read: Callable[[Row], Item],
+    *,
+    scope: sa.Column[UUID] | None = None,
+    source: sa.FromClause | None = None,
+    place: sa.Column[int] | None = None,
 ) -> Page[Item]:
-    """Rows in the order of `seq`; raises `NotFound` where `after` is none of them."""
-    query = sa.select(table).where(where).limit(request.limit + 1)
+    """Rows in the order of `seq`; raises `NotFound` where `after` is none of them.
+
+    `scope` leads the index that has the order, and `where` asks for one value of it by `is_only`.
+    A filter by another table joins it in `source`, and `place` is that table's copy of `seq`.
+    """
+    place = table.c.seq if place is None else place
+    rows_of = sa.select(table).select_from(table if source is None else source).where(where)
+    query = rows_of.limit(request.limit + 1)
     if request.after is not None:
-        cursor = connection.scalar(sa.select(table.c.seq).where(where, table.c.id == request.after))
+        known = rows_of.with_only_columns(table.c.seq).where(table.c.id == request.after)
+        cursor = connection.scalar(known)
         if cursor is None:
             raise NotFound("item", str(request.after), param="after")
-        later = table.c.seq > cursor if request.ascending else table.c.seq < cursor
-        query = query.where(later)
-    query = query.order_by(table.c.seq.asc() if request.ascending else table.c.seq.desc())
+        query = query.where(place > cursor if request.ascending else place < cursor)
+    order: list[sa.Column[Any]] = [place] if scope is None else [scope, place]
+    query = query.order_by(*(c.asc() if request.ascending else c.desc() for c in order))
     rows = connection.execute(query).mappings().all()
     items = tuple(read(row) for row in rows[: request.limit])
     return Page(items=items, has_more=len(rows) > request.limit)

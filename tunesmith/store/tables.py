@@ -125,6 +125,8 @@ files = sa.Table(
     sa.Column("title", sa.Text),
     sa.Column("num_examples", sa.BigInteger),
     sa.Index(None, "organization_id", "seq"),
+    sa.Index(None, "organization_id", "purpose", "seq"),
+    sa.Index(None, "organization_id", "filename", "seq"),
 )
 
 uploads = sa.Table(
@@ -179,6 +181,19 @@ base_model_names = sa.Table(
     ),
 )
 
+# An index of some rows is used where a query says the same words.
+has_no_metadata = sa.text("CAST(metadata AS TEXT) IN ('null', '{}')")
+is_milestone = sa.text("kind <> 'step'")  # an event that is not one of a job's many
+JOB_ORDERS = (
+    *("created_at", "updated_at", "started_at", "finished_at"),
+    *("name", "status", "base_model", "num_trained_tokens"),
+)
+
+
+def _partial(name: str, *columns: str, where: sa.TextClause) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -227,8 +242,15 @@ jobs = sa.Table(
     sa.Column("logged_ms", sa.BigInteger, nullable=False, server_default="0"),  # newest event's
     sa.Column("priority", sa.Integer, nullable=False, server_default="3"),
     sa.Index(None, "organization_id", "seq"),
-    sa.Index(None, "organization_id", "created_at"),
-    sa.Index(None, "organization_id", "status"),
+    # Each order that a list can have, with the id to decide between equals; read either way.
+    *(sa.Index(None, "organization_id", column, "id") for column in JOB_ORDERS),
+    # Each filter, in the order that lists have unless told otherwise.
+    sa.Index(None, "organization_id", "status", "created_at", "id"),
+    sa.Index(None, "organization_id", "base_model", "created_at", "id"),
+    _partial("ix_jobs_without_metadata", "organization_id", "seq", where=has_no_metadata),
+    # Whether a file is still needed.
+    sa.Index(None, "training_file_id"),
+    sa.Index(None, "validation_file_id"),
 )
 
 # One row for each job that wants something done; a row with a worker is leased to it.
@@ -300,6 +322,7 @@ events = sa.Table(
     sa.UniqueConstraint("job_id", "step"),
     sa.Index(None, "job_id", "seq"),
     sa.Index(None, "job_id", "logged_ms"),
+    _partial("ix_events_milestones", "job_id", "kind", "seq", where=is_milestone),
 )
 
 checkpoints = sa.Table(
@@ -449,26 +472,6 @@ integration_runs = sa.Table(
     sa.Column("is_warned", sa.Boolean, nullable=False),
     sa.UniqueConstraint("job_id", "position"),
     sa.Index(None, "available_at"),
-)
-
-throughputs = sa.Table(
-    "throughputs",
-    metadata,
-    sa.Column("base_model", sa.Text, primary_key=True),
-    sa.Column("device", sa.Text, primary_key=True),
-    sa.Column("tokens_per_second", sa.Double, nullable=False),
-    sa.Column("startup_seconds", sa.Double),
-    sa.Column("num_jobs", sa.Integer, nullable=False),
-    sa.Column("updated_at", UtcTime, nullable=False),
-)
-
-example_lengths = sa.Table(
-    "example_lengths",
-    metadata,
-    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
-    sa.Column("tokens_per_example", sa.Double, nullable=False),
-    sa.Column("num_jobs", sa.Integer, nullable=False),
-    sa.Column("updated_at", UtcTime, nullable=False),
 )
 
 # A row is there from when its transaction began; others see it with the answer alone.

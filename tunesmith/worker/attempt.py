@@ -51,7 +51,12 @@ class Attempts:
 
     def carry_out(self, assignment: Assignment) -> None:
         """Returns when the attempt is over, however it ended."""
-        log.info("attempt", job=str(assignment.job_id), task=assignment.task.value)
+        job = str(assignment.job_id)
+        with structlog.contextvars.bound_contextvars(job=job, attempt=assignment.attempt):
+            self._carry_out(assignment)
+
+    def _carry_out(self, assignment: Assignment) -> None:
+        log.info("attempt", task=assignment.task.value)
         reporter = Reporter(self._client, assignment)
         folder = self._workshop.attempt_folder(assignment)
         try:
@@ -64,7 +69,7 @@ class Attempts:
         except DiskFull as error:
             self._make_room_or_halt(assignment, reporter, error)
         except (TunesmithError, OSError) as error:
-            log.warning("attempt lost", job=str(assignment.job_id), reason=str(error))
+            log.warning("attempt lost", reason=str(error))
             reporter.add(AttemptLost(reason=str(error)))
         finally:
             reporter.close(self._is_leaving)
@@ -101,6 +106,7 @@ class Attempts:
         except NoRoom:
             reporter.add(AttemptReleased())
             return
+        reporter.host_pid = host.pid
         base_folder = self._workshop.model_folder(base)
         lock = JobLock(
             assignment=assignment,
@@ -127,7 +133,7 @@ class Attempts:
         self, assignment: Assignment, reporter: Reporter, error: DiskFull
     ) -> None:
         """Try again where something could be removed; else only a person can help."""
-        log.warning("disk full", job=str(assignment.job_id), reason=error.message)
+        log.warning("disk full", reason=error.message)
         if self._workshop.make_room(self._hosts.room().residents):
             reporter.add(AttemptReleased())
         else:

@@ -82,6 +82,10 @@ class Host:
         self._lost: HostLost | None = None
         threading.Thread(target=self._listen, daemon=True, name=f"host {base_model}").start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait_until_ready(self) -> None:
         """Raises `ModelRefused` or `Unavailable` where the base model cannot be had."""
         try:

@@ -1,6 +1,7 @@
 """Reports on their way to the server: in order, in batches, spooled while it is away."""
 
 import hashlib
+import os
 import shutil
 import threading
 import time
@@ -53,6 +54,7 @@ class Reporter:
         self._over = threading.Event()  # and nothing is to be sent any more
         self._reached_at = self._heard_at = time.monotonic()
         self.is_stale = self.is_pause_wanted = self.is_server_full = False
+        self.host_pid: int | None = None  # whose memory is told, once there is a host
         self._renewer = threading.Thread(target=self._renew, daemon=True, name="renew")
         self._sender = threading.Thread(target=self._send, daemon=True, name="report")
         self._renewer.start()
@@ -107,8 +109,7 @@ class Reporter:
                 if folder is not None:
                     self._publish(report, folder)
             reports = tuple(report for report, _ in batch)
-            message = ReportBatch(sequence=self._sequence + 1, reports=reports)
-            self._say(message)
+            self._say(self._sequence + 1, reports)
         except ServerFull as error:
             self._without_room(error)
             return
@@ -144,7 +145,9 @@ class Reporter:
             self._client.publish(folder / artifact.name, artifact.blob)
             self._reached_at = time.monotonic()
 
-    def _say(self, batch: ReportBatch) -> None:
+    def _say(self, sequence: int, reports: tuple[Report, ...] = ()) -> None:
+        memory = None if self.host_pid is None else resident_bytes(self.host_pid)
+        batch = ReportBatch(sequence=sequence, reports=reports, host_memory_bytes=memory)
         receipt = self._client.report(self._job_id, self._attempt, batch)
         self.is_pause_wanted = receipt.wanted is Wish.PAUSE
         self._reached_at = self._heard_at = time.monotonic()
@@ -156,7 +159,7 @@ class Reporter:
                 continue
             try:
                 # Batch 0 was always stored already: this renews, hears what is wanted, and no more.
-                self._say(ReportBatch(sequence=0))
+                self._say(0)
                 pause_seconds = ASK_SECONDS
             except Unavailable:
                 log.warning("lease not renewed", job=str(self._job_id))
@@ -169,6 +172,15 @@ class Reporter:
             log.error("report refused", job=str(self._job_id), reason=str(error))
         self.is_stale = True
         self._over.set()
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Of a process; None where the system does not tell."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def artifacts_of(folder: Path) -> tuple[Artifact, ...]:

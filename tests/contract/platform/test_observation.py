@@ -2,7 +2,6 @@
 
 import threading
 from datetime import timedelta
-from itertools import pairwise
 
 import httpx
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from tests.contract.platform.support import JOBS, act, create_job, inner, job_in, refusal, retrieve
 from tests.contract.server import Server, now
 from tests.contract.worker import Worker, metrics
-from tunesmith.dialects.platform.observation import thinned
 from tunesmith.domain.assignments import AttemptLost, StepReported
 from tunesmith.domain.events import EventKind, Level
 from tunesmith.services.jobs import tell
@@ -155,15 +153,6 @@ def test_metrics_grow_with_the_steps(http: httpx.Client, worker: Worker) -> None
             },
         ],
     }
-
-
-def test_many_steps_are_thinned_evenly_and_the_last_stays() -> None:
-    steps = [{"step": number} for number in range(1, 2501)]
-    kept = [figures["step"] for figures in thinned(steps)]
-    assert len(kept) == 1000
-    assert kept[-1] == 2500
-    assert {b - a for a, b in pairwise(kept)} == {2, 3}
-    assert thinned(steps[:1000]) == steps[:1000]
 
 
 def test_figures_that_are_no_numbers_are_null(http: httpx.Client, worker: Worker) -> None:

@@ -178,7 +178,7 @@ NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
     jobs.reproduce: (Scope.JOBS_WRITE, lambda ctx: jobs.reproduce(ctx, SOME_ID)),
     jobs.delete: (Scope.JOBS_WRITE, lambda ctx: jobs.delete(ctx, SOME_ID)),
     jobs.list_log: (Scope.JOBS_READ, lambda ctx: jobs.list_log(ctx, SOME_ID, [], None, 1)),
-    jobs.list_metrics: (Scope.JOBS_READ, lambda ctx: jobs.list_metrics(ctx, SOME_ID)),
+    jobs.list_metrics: (Scope.JOBS_READ, lambda ctx: jobs.list_metrics(ctx, SOME_ID, 10)),
     deployments.deploy: (Scope.JOBS_WRITE, lambda ctx: deployments.deploy(ctx, SOME_ID)),
     datasets.add: (
         Scope.JOBS_WRITE,
@@ -341,7 +341,7 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
         ("job", jobs.delete),
         ("job", deployments.deploy),
         ("job", lambda ctx, id: jobs.list_log(ctx, id, [], None, 1)),
-        ("job", jobs.list_metrics),
+        ("job", lambda ctx, id: jobs.list_metrics(ctx, id, 10)),
         ("job", lambda ctx, id: jobs.get_to(ctx, Action.DELETE, id)),
         ("file", datasets.get),
         ("file", datasets.delete),

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from tunesmith.dialects.openai import models, translate, translate_jobs
 from tunesmith.dialects.openai import schemas_jobs as schemas
-from tunesmith.dialects.openai.auth import InContext, InReadContext
+from tunesmith.dialects.openai.auth import InContext, InReadContext, read_at_once
 from tunesmith.domain.errors import NotFound
 from tunesmith.domain.models import TunedModel
 from tunesmith.services import jobs, pausing
@@ -45,10 +45,13 @@ def list_jobs(
     return translate_jobs.jobs(jobs.list_(ctx, page, wanted), ctx.organization)
 
 
-@router.get("/{job_id}")
-def retrieve_job(job_id: str, ctx: InReadContext) -> schemas.Job:
-    job = jobs.get(ctx, translate.inner_id("job", job_id))
-    return translate_jobs.job(job, ctx.organization)
+@router.get("/{job_id}", response_model=schemas.Job)
+async def retrieve_job(job_id: str, request: Request) -> Response:
+    def read(ctx: Context) -> schemas.Job:
+        job = jobs.get(ctx, translate.inner_id("job", job_id))
+        return translate_jobs.job(job, ctx.organization)
+
+    return await read_at_once(request, read)
 
 
 @router.post("/{job_id}/cancel")

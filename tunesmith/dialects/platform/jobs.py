@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.dialects.platform import documentation, references, schemas, translate
-from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller
+from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller, read_at_once
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import WrongState
 from tunesmith.domain.jobs import Action, Job, JobStatus
@@ -21,12 +21,18 @@ MAX_WARNINGS = 20  # about fields that nobody knows
 
 
 @router.get("", openapi_extra=documentation.query(**translate.PAGE, **translate.SEARCH))
-def list_jobs(request: Request, ctx: ToRead) -> schemas.JobList:
+def list_jobs(request: Request, response: Response, ctx: ToRead) -> schemas.JobList:
+    """`Link` leads to the next page, at the same cost however many have been turned."""
     wanted = translate.job_search(request.query_params)
     if wanted.base_model is not None:
         wanted = replace(wanted, base_model=_name_of(ctx, wanted.base_model))
     found = jobs.search(ctx, wanted)
     items = [translate.job_item(job) for job in found.items]
+    if len(items) == wanted.limit:
+        following = request.url.include_query_params(after=items[-1].id).remove_query_params(
+            "offset"
+        )
+        response.headers["Link"] = f'<{following}>; rel="next"'
     return schemas.JobList(count=found.count, limit=wanted.limit, offset=wanted.offset, jobs=items)
 
 
@@ -55,16 +61,22 @@ async def create_job(request: Request) -> schemas.CreatedJob | Response:
         return await run_in_threadpool(once, request, ctx, body.model_dump_json(), act, 201)
 
 
-@router.get("/{job_id}")
-def retrieve_job(job_id: str, ctx: ToRead) -> schemas.Job:
-    job = jobs.get(ctx, translate.inner_job_id(job_id))
-    base = models.find_base(ctx, job.base_model)
-    return translate.job(job, base, deployments.find(ctx, job))
+@router.get("/{job_id}", response_model=schemas.Job)
+async def retrieve_job(job_id: str, request: Request) -> Response:
+    def read(ctx: Context) -> schemas.Job:
+        job = jobs.get(ctx, translate.inner_job_id(job_id))
+        base = models.find_base(ctx, job.base_model)
+        return translate.job(job, base, deployments.find(ctx, job))
+
+    return await read_at_once(request, read)
 
 
-@router.get("/{job_id}/status")
-def retrieve_status(job_id: str, ctx: ToRead) -> schemas.JobStatus:
-    return translate.job_status(jobs.get(ctx, translate.inner_job_id(job_id)))
+@router.get("/{job_id}/status", response_model=schemas.JobStatus)
+async def retrieve_status(job_id: str, request: Request) -> Response:
+    def read(ctx: Context) -> schemas.JobStatus:
+        return translate.job_status(jobs.get(ctx, translate.inner_job_id(job_id)))
+
+    return await read_at_once(request, read)
 
 
 @router.delete("/{job_id}", status_code=204, response_class=Response)

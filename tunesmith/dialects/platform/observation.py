@@ -31,7 +31,7 @@ _LEVELS: dict[Level, Any] = {
 
 @router.get("/jobs/{job_id}/metrics")
 def retrieve_metrics(job_id: str, ctx: ToRead) -> schemas.JobMetrics:
-    job, steps = jobs.list_metrics(ctx, translate.inner_job_id(job_id))
+    job, steps = jobs.list_metrics(ctx, translate.inner_job_id(job_id), MAX_POINTS)
     last = translate.last_metrics(job)
     metrics = schemas.Metrics(
         trainingLoss=None if last is None else last.trainingLoss,
@@ -39,7 +39,7 @@ def retrieve_metrics(job_id: str, ctx: ToRead) -> schemas.JobMetrics:
         currentEpoch=translate.current_epoch(job),
         totalEpochs=translate.num_epochs(job),
         trainedTokens=job.num_trained_tokens,
-        steps=[_point(figures) for figures in thinned(steps)],
+        steps=[_point(figures) for figures in steps],
     )
     return schemas.JobMetrics(jobId=translate.job_id(job), metrics=metrics)
 
@@ -80,13 +80,6 @@ def retrieve_stats(ctx: ToRead) -> schemas.Stats:
         counts[translate.status(status)] += count
         counts["total"] += count
     return schemas.Stats(**counts)
-
-
-def thinned(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most a thousand of them, evenly apart, the last among them."""
-    if len(steps) <= MAX_POINTS:
-        return steps
-    return [steps[(i + 1) * len(steps) // MAX_POINTS - 1] for i in range(MAX_POINTS)]
 
 
 def _point(figures: dict[str, Any]) -> schemas.MetricPoint:

@@ -145,6 +145,7 @@ SEARCH: dict[str, dict[str, Any]] = {
     },
     "sortBy": {"type": "string", "enum": list(_ORDERS), "default": "createdAt"},
     "sortOrder": {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
+    "after": {"type": "string", "description": "The last job seen, instead of an offset."},
 }
 
 
@@ -172,7 +173,17 @@ def job_search(query: Mapping[str, str]) -> JobSearch:
         statuses_in_order=tuple(_GROUPS.values()),
         offset=offset,
         limit=limit,
+        after=_after(query),
     )
+
+
+def _after(query: Mapping[str, str]) -> UUID | None:
+    if "after" not in query:
+        return None
+    last = find_id("ftjob_", query["after"])
+    if last is None:
+        raise InvalidRequest("after: the id of a job of the list.", param="after")
+    return last
 
 
 def _order(query: Mapping[str, str]) -> tuple[JobOrder, bool]:

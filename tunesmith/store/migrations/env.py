@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import tunesmith.store.derived  # noqa: F401  # so that the metadata has its tables, too
 from tunesmith.store.tables import metadata
 
 context.configure(
