@@ -97,6 +97,18 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a host; by default all cores but one."
     )
+    answering_share: float = Field(
+        0.5,
+        ge=0,
+        le=0.95,
+        description="A host's share of time for answers, while it trains and somebody waits.",
+    )
+    max_pass_tokens: int = Field(
+        2048,
+        ge=0,
+        description="How many tokens of several runs go through the model together; with 0 runs "
+        "take turns, and what a job learns is the same to the bit whoever trains beside it.",
+    )
     checkpoint_seconds: float = Field(
         60.0, gt=0, description="Longest stretch of training that a kill can cost."
     )

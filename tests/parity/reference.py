@@ -10,9 +10,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from tests.generators import returned
 from tunesmith.engine.examples import Example, Pair
 from tunesmith.engine.lora import Adapter
 from tunesmith.engine.loss import Figures
+from tunesmith.engine.passes import alone
 from tunesmith.engine.run import Run
 from tunesmith.engine.spec import TrainSpec
 from tunesmith.engine.step import forward_backward
@@ -104,7 +106,7 @@ class Comparison:
 def compared(run: Run, folder: Path, textbook_loss: Callable[[Any], Tensor]) -> Comparison:
     """The first step's gradient, ours against that of a loss of a textbook model."""
     batches = run.micro_batches(run.batch(1))
-    figures = forward_backward(run, batches)
+    figures = returned(alone(run.model, forward_backward(run, batches)))
     assert run.adapter.flat.grad is not None
     gradient = run.adapter.flat.grad.clone()
     textbook = with_copied_adapter(folder, run.adapter)

@@ -17,6 +17,7 @@ from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import CheckpointSaved, Finished, StepDone
 from tunesmith.engine.lora import Route
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.passes import alone
 from tunesmith.engine.run import close_run, open_run
 from tunesmith.engine.spec import LoraSpec, TrainSpec
 from tunesmith.engine.train import train
@@ -41,7 +42,7 @@ def test_the_first_loss_is_what_the_parent_gets_on_the_rows(
     spec = new_spec(rows.with_several_turns(6), batch_size=6, initial_adapter=parent)
     run = returned(open_run(llama, spec))
     texts = [example for row in run.training.rows for example in row.examples]
-    evaluated = returned(evaluate(run, run.training.rows))
+    evaluated = returned(alone(run.model, evaluate(run, run.training.rows)))
     close_run(run)
     first = next(e for e in train(llama, spec, lambda: False) if isinstance(e, StepDone))
     with torch.no_grad():

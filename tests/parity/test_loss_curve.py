@@ -14,7 +14,7 @@ from tunesmith.engine import optim
 from tunesmith.engine.events import StepDone
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.run import close_run, open_run
-from tunesmith.engine.spec import TrainSpec
+from tunesmith.engine.spec import LearningRateSchedule, TrainSpec
 from tunesmith.engine.train import train
 
 
@@ -57,7 +57,9 @@ def test_the_loss_curve_is_the_textbooks(
 @pytest.mark.parametrize("warmup_steps", [0, 1, 7, 40])
 def test_the_warm_up_takes_as_many_steps_as_it_is_told(warmup_steps: int) -> None:
     rates = [
-        optim.learning_rate(step, 20, peak=1.0, warmup_steps=warmup_steps, min_ratio=0.1)
+        optim.learning_rate(
+            step, 20, peak=1.0, warmup_steps=warmup_steps, min_ratio=0.1, schedule="cosine"
+        )
         for step in range(1, 21)
     ]
     rising = rates[:warmup_steps]
@@ -67,9 +69,22 @@ def test_the_warm_up_takes_as_many_steps_as_it_is_told(warmup_steps: int) -> Non
 
 def test_the_learning_rate_rises_then_falls_as_half_a_cosine() -> None:
     rates = [
-        optim.learning_rate(step, 100, peak=1.0, warmup_steps=10, min_ratio=0.1)
+        optim.learning_rate(step, 100, peak=1.0, warmup_steps=10, min_ratio=0.1, schedule="cosine")
         for step in range(1, 101)
     ]
     assert rates[:10] == pytest.approx([i / 10 for i in range(1, 11)])
     assert rates[54] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 0.5)))
     assert rates[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("linear", 0.1), ("constant", 1.0)])
+def test_the_learning_rate_falls_along_a_line_or_not_at_all(
+    schedule: LearningRateSchedule, last: float
+) -> None:
+    rates = [
+        optim.learning_rate(step, 100, peak=1.0, warmup_steps=10, min_ratio=0.1, schedule=schedule)
+        for step in range(1, 101)
+    ]
+    assert rates[:10] == pytest.approx([i / 10 for i in range(1, 11)])
+    assert rates[54] == pytest.approx((1 + last) / 2)
+    assert rates[-1] == pytest.approx(last)

@@ -23,6 +23,7 @@ from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import Finished, StepDone
 from tunesmith.engine.examples import Pair
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.passes import alone
 from tunesmith.engine.run import Run, close_run, open_run
 from tunesmith.engine.spec import LoraSpec, TrainSpec
 from tunesmith.engine.train import train
@@ -149,7 +150,7 @@ def test_the_figures_are_the_textbooks(
     spec = new_preference_spec(mixed, batch_size=8, micro_batch_tokens=200)
     run = returned(open_run(llama, spec))
     reference.move_away(run)
-    ours = returned(evaluate(run, run.training.rows))
+    ours = returned(alone(run.model, evaluate(run, run.training.rows)))
     pairs = [row for row in run.training.rows if isinstance(row, Pair)]
     textbook = reference.with_copied_adapter(llama_folder, run.adapter)
     close_run(run)
@@ -184,7 +185,9 @@ def test_the_token_accuracy_is_that_of_the_chosen_answers(
         new_spec(liked, initial_adapter=parent.path),
     ):
         run = returned(open_run(llama, spec))
-        accuracies.append(returned(evaluate(run, run.training.rows)).token_accuracy)
+        accuracies.append(
+            returned(alone(run.model, evaluate(run, run.training.rows))).token_accuracy
+        )
         close_run(run)
     assert accuracies[0] == accuracies[1] > 0.2
 

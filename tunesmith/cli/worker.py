@@ -51,7 +51,12 @@ def worker(
     try:
         work(
             Client(settings.server_url, settings.api_key.get_secret_value()),
-            LocalLauncher(device=settings.device, threads=settings.threads),
+            LocalLauncher(
+                device=settings.device,
+                threads=settings.threads,
+                answering_share=settings.answering_share,
+                max_pass_tokens=settings.max_pass_tokens,
+            ),
             WorkerSettings(
                 name=worker_name,
                 version=version("tunesmith"),

@@ -1,8 +1,9 @@
 """The process around the engine: one resident base model that trains and answers.
 
 Commands come in by standard input, events go out by standard output (`engine.messages`). All of
-the model's work is done by one thread, turn by turn: a training step, then answers for about as
-long as the step took. When standard input ends, the worker is gone, and so is the host.
+the model's work is done by one thread, turn by turn: one pass for the open runs, then answers for
+about as long as it took, or for another share of the time. Who asks waits for one pass at most.
+When standard input ends, the worker is gone, and so is the host.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import structlog
 import torch
 
 from tunesmith.engine.embed import Embedder
-from tunesmith.engine.errors import BadExample, EngineError, UnsupportedModel
+from tunesmith.engine.errors import EngineError, UnsupportedModel
 from tunesmith.engine.messages import (
     AbandonRun,
     AdapterFailed,
@@ -29,8 +30,6 @@ from tunesmith.engine.messages import (
     HostReady,
     LoadAdapter,
     OpenRun,
-    RunEvent,
-    RunFailed,
     Sample,
     StopRun,
     Told,
@@ -40,33 +39,38 @@ from tunesmith.engine.messages import (
 )
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.sample import Sampler
-from tunesmith.engine.spec import TrainSpec
-from tunesmith.engine.train import train
-
-log = structlog.get_logger()
-
-ANSWERING_SHARE = 0.5  # of the time, while a run is open and somebody waits for an answer
+from tunesmith.engine.trainer import MAX_PASS_TOKENS, Trainer
 
 
 class Host:
-    def __init__(self, model: BaseModel, commands: "queue.Queue[Command]", out: TextIO) -> None:
+    def __init__(
+        self,
+        model: BaseModel,
+        commands: "queue.Queue[Command]",
+        out: TextIO,
+        *,
+        answering_share: float = 0.5,
+        max_pass_tokens: int = MAX_PASS_TOKENS,
+    ) -> None:
+        """`answering_share` is that of the time, 0…1, while runs are open and somebody waits."""
         self._model = model
         self._commands = commands
         self._out = out
+        self._answering_share = answering_share
+        self._trainer = Trainer(model, max_pass_tokens=max_pass_tokens)
         self._sampler = Sampler(model)
         self._embedder = Embedder(model)
-        self._run: _OpenRun | None = None
 
     def work(self) -> None:
         """Never returns; the process ends when its standard input does."""
         while True:
             self._obey()
             seconds = self._train_on()
-            self._answer(seconds * ANSWERING_SHARE / (1 - ANSWERING_SHARE))
+            self._answer(seconds * self._answering_share / (1 - self._answering_share))
 
     def _obey(self) -> None:
         """Take all commands that are there; with nothing else to do, wait for one."""
-        is_idle = self._run is None and not self._is_asked
+        is_idle = self._trainer.is_idle and not self._is_asked
         try:
             self._do(self._commands.get(block=is_idle))
             while True:
@@ -77,13 +81,13 @@ class Host:
     def _do(self, command: Command) -> None:
         match command:
             case OpenRun(spec=spec):
-                self._open(spec)
+                refused = self._trainer.open(spec)
+                if refused is not None:
+                    self._tell(refused)
             case StopRun(run_id=run_id):
-                if self._run is not None and self._run.run_id == run_id:
-                    self._run.is_to_stop = True
+                self._trainer.stop(run_id)
             case AbandonRun(run_id=run_id):
-                if self._run is not None and self._run.run_id == run_id:
-                    self._close_run()
+                self._trainer.abandon(run_id)
             case LoadAdapter(adapter_id=adapter_id, path=path):
                 self._load_adapter(adapter_id, path)
             case UnloadAdapter(adapter_id=adapter_id):
@@ -100,12 +104,6 @@ class Host:
     def _is_asked(self) -> bool:
         return not (self._sampler.is_idle and self._embedder.is_idle)
 
-    def _open(self, spec: TrainSpec) -> None:
-        if self._run is not None:
-            self._tell(RunFailed(run_id=spec.run_id, code="busy", message="A run is open."))
-            return
-        self._run = _OpenRun(self._model, spec)
-
     def _load_adapter(self, adapter_id: str, path: Path) -> None:
         try:
             self._model.adapters.load(adapter_id, path)
@@ -114,49 +112,11 @@ class Host:
             self._tell(told)
 
     def _train_on(self) -> float:
-        """The open run's next event; returns the seconds that it took."""
-        run = self._run
-        if run is None:
-            return 0.0
-        started = time.monotonic()
-        try:
-            event = next(run.events, None)
-        except BadExample as error:
-            self._end_run(run, error, line=error.line, file=error.file)
-        except EngineError as error:
-            self._end_run(run, error)
-        except (
-            Exception
-        ) as error:  # a defect of ours or of a library: the job fails, the host lives
-            log.exception("run failed", run=run.run_id)
-            reason = f"{type(error).__name__}: {error}"
-            self._end_run(run, EngineError(f"The engine failed ({reason})."))
-        else:
-            if event is None:
-                self._close_run()
-            else:
-                self._tell(RunEvent(run_id=run.run_id, event=event))
-        return time.monotonic() - started
-
-    def _end_run(
-        self,
-        run: "_OpenRun",
-        error: EngineError,
-        *,
-        line: int | None = None,
-        file: str | None = None,
-    ) -> None:
-        self._close_run()
-        self._tell(
-            RunFailed(
-                run_id=run.run_id, code=error.code, message=error.message, line=line, file=file
-            )
-        )
-
-    def _close_run(self) -> None:
-        if self._run is not None:
-            self._run.events.close()
-            self._run = None
+        """A turn of training; returns the seconds that it took."""
+        began_at = time.monotonic()
+        for told in self._trainer.turn():
+            self._tell(told)
+        return time.monotonic() - began_at
 
     def _answer(self, seconds: float) -> None:
         """Tokens and embeddings for who waits: a step of each at least, more while there is time.
@@ -175,19 +135,14 @@ class Host:
         self._out.flush()
 
 
-class _OpenRun:
-    def __init__(self, model: BaseModel, spec: TrainSpec) -> None:
-        self.run_id = spec.run_id
-        self.is_to_stop = False
-        self.events = train(model, spec, lambda: self.is_to_stop)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Hold a base model; started by a worker.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--name", required=True, help="what adapters call their base model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--answering-share", type=float, required=True)
+    parser.add_argument("--max-pass-tokens", type=int, required=True)
     arguments = parser.parse_args()
     out = _claim_standard_output()
     commands: queue.Queue[Command] = queue.Queue()
@@ -208,7 +163,13 @@ def main() -> None:
     )
     out.write(encode(ready) + "\n")
     out.flush()
-    Host(model, commands, out).work()
+    Host(
+        model,
+        commands,
+        out,
+        answering_share=arguments.answering_share,
+        max_pass_tokens=arguments.max_pass_tokens,
+    ).work()
 
 
 def _claim_standard_output() -> TextIO:

@@ -66,8 +66,17 @@ class LocalHost:
 
 
 class LocalLauncher:
-    def __init__(self, *, device: str, threads: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        device: str,
+        threads: int | None,
+        answering_share: float = 0.5,
+        max_pass_tokens: int = 2048,
+    ) -> None:
         self._device = device
+        self._answering_share = answering_share
+        self._max_pass_tokens = max_pass_tokens
         # One core stays free: threads that share a core with others wait for each other at every
         # barrier, and a step then takes many times as long as with one thread fewer.
         self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
@@ -79,6 +88,8 @@ class LocalLauncher:
         command = [sys.executable, "-m", "tunesmith.compute.host"]
         command += ["--name", model_name, "--model", str(model_folder)]
         command += ["--device", self._device, "--threads", str(self._threads)]
+        command += ["--answering-share", str(self._answering_share)]
+        command += ["--max-pass-tokens", str(self._max_pass_tokens)]
         environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self._threads)}
         environment.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
         for name in list(environment):

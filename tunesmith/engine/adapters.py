@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from tunesmith.engine import peft_format
 from tunesmith.engine.errors import AdapterNotLoaded, BadAdapter, UnsupportedModel
-from tunesmith.engine.lora import LINEAR_TYPES, Adapter, LoraLinear, LoraWeights, Route, features
+from tunesmith.engine.lora import (
+    LINEAR_TYPES,
+    Adapter,
+    LoraLinear,
+    LoraWeights,
+    Route,
+    features,
+    narrowed,
+)
 from tunesmith.engine.spec import ALL_LINEAR, LoraSpec
 
 
@@ -25,7 +33,7 @@ class AdapterSet:
         linears = {n: m for n, m in network.named_modules() if isinstance(m, LINEAR_TYPES)}
         self._all_linear_names = list(linears)
         self._linears = _of_decoder(network, linears)
-        self._wrapped: dict[str, LoraLinear] = {}
+        self._wrapped: set[str] = set()
         self._adapters: dict[str, Adapter] = {}
         self._routes: list[Route] = []
 
@@ -50,14 +58,12 @@ class AdapterSet:
             bound = 1 / math.sqrt(num_in)  # kaiming_uniform_ with a=sqrt(5)
             a = torch.empty(lora.rank, num_in).uniform_(-bound, bound, generator=generator)
             weights[name] = LoraWeights(a, torch.zeros(num_out, lora.rank))
-        return self._add(adapter_id, lora, False, weights, is_trained=True)
+        return self._add(adapter_id, lora, weights, is_trained=True)
 
     def load(self, adapter_id: str, folder: Path) -> Adapter:
         """Put a PEFT folder beside the base, ready to answer."""
         saved = peft_format.read(folder)
-        return self._add(
-            adapter_id, saved.lora, saved.use_rslora, self._fitting(saved), is_trained=False
-        )
+        return self._add(adapter_id, saved.lora, self._fitting(saved), is_trained=False)
 
     def load_to_train(self, adapter_id: str, folder: Path, *, dropout: float) -> Adapter:
         """The same, to be trained further: rank, alpha and layers are the folder's.
@@ -71,7 +77,7 @@ class AdapterSet:
         if ours != theirs:
             raise BadAdapter(f"The adapter was made for the base model {theirs}, not for {ours}.")
         lora = replace(saved.lora, dropout=dropout)
-        return self._add(adapter_id, lora, saved.use_rslora, self._fitting(saved), is_trained=True)
+        return self._add(adapter_id, lora, self._fitting(saved), is_trained=True)
 
     def _fitting(self, saved: peft_format.PeftFolder) -> dict[str, LoraWeights]:
         """A folder's weights in the order of the base's layers; raises BadAdapter."""
@@ -93,7 +99,6 @@ class AdapterSet:
         peft_format.write(
             folder,
             lora=adapter.lora,
-            use_rslora=adapter.use_rslora,
             weights={name: (layer.a, layer.b) for name, layer in adapter.layers.items()},
             target_modules=self._shortest_targets(list(adapter.layers)),
             base_model_name=self._base_model_name,
@@ -102,9 +107,7 @@ class AdapterSet:
 
     def remove(self, adapter_id: str) -> None:
         """Take an adapter away; that it is not there is fine."""
-        adapter = self._adapters.pop(adapter_id, None)
-        for name in adapter.layers if adapter else ():
-            del self._wrapped[name].weights[adapter_id]
+        self._adapters.pop(adapter_id, None)
 
     @contextmanager
     def routed(self, routes: Sequence[Route]) -> Iterator[None]:
@@ -117,11 +120,20 @@ class AdapterSet:
         finally:
             self._routes.clear()
 
+    @contextmanager
+    def narrowed(self, positions: Sequence[int]) -> Iterator[None]:
+        """Within `routed`: only these tokens, in ascending order, go through the layers now."""
+        routes = list(self._routes)
+        self._routes[:] = narrowed(routes, positions)
+        try:
+            yield
+        finally:
+            self._routes[:] = routes
+
     def _add(
         self,
         adapter_id: str,
         lora: LoraSpec,
-        use_rslora: bool,
         weights: dict[str, LoraWeights],
         *,
         is_trained: bool,
@@ -129,18 +141,23 @@ class AdapterSet:
         if adapter_id in self._adapters:
             raise BadAdapter(f"An adapter {adapter_id} is already loaded.")
         flat, layers = _flattened(weights, self._network.device, is_trained=is_trained)
-        adapter = Adapter(lora=lora, use_rslora=use_rslora, flat=flat, layers=layers)
-        self._adapters[adapter_id] = adapter
-        for name, layer in layers.items():
-            self._wrap(name).weights[adapter_id] = layer
-        return adapter
+        rounded_flat = flat.detach().to(self._network.dtype)
+        self._adapters[adapter_id] = Adapter(
+            lora=lora,
+            flat=flat,
+            layers=layers,
+            rounded_flat=rounded_flat,
+            rounded=_views(rounded_flat, weights),
+        )
+        for name in layers:
+            self._wrap(name)
+        return self._adapters[adapter_id]
 
-    def _wrap(self, name: str) -> LoraLinear:
+    def _wrap(self, name: str) -> None:
         if name not in self._wrapped:
-            layer = LoraLinear(self._linears[name], self._routes, self._adapters)
+            layer = LoraLinear(self._linears[name], name, self._routes, self._adapters)
             self._network.set_submodule(name, layer)
-            self._wrapped[name] = layer
-        return self._wrapped[name]
+            self._wrapped.add(name)
 
     def _resolve(self, targets: tuple[str, ...]) -> list[str]:
         if targets == (ALL_LINEAR,):
@@ -177,18 +194,21 @@ def _flattened(
     """
     tensors = [t for layer in weights.values() for t in (layer.a, layer.b)]
     flat = torch.cat([t.detach().reshape(-1).float() for t in tensors]).to(device)
+    layers = _views(flat, weights)
     if is_trained:
         flat.requires_grad_()
         flat.grad = torch.zeros_like(flat)
-    views = []
-    start = 0
-    for tensor in tensors:
-        end = start + tensor.numel()
-        view = flat.detach()[start:end].view(tensor.shape)
-        if flat.grad is not None:
-            view.requires_grad_()
-            view.grad = flat.grad[start:end].view(tensor.shape)
-        views.append(view)
-        start = end
+        gradients = _views(flat.grad, weights)
+        for name, layer in layers.items():
+            layer.a.requires_grad_().grad = gradients[name].a
+            layer.b.requires_grad_().grad = gradients[name].b
+    return flat, layers
+
+
+def _views(flat: Tensor, like: dict[str, LoraWeights]) -> dict[str, LoraWeights]:
+    """The buffer's parts in the shapes of these weights."""
+    tensors = [t for layer in like.values() for t in (layer.a, layer.b)]
+    parts = torch.split(flat.detach(), [t.numel() for t in tensors])
+    views = [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
     pairs = zip(views[::2], views[1::2], strict=True)
-    return flat, {name: LoraWeights(a, b) for name, (a, b) in zip(weights, pairs, strict=True)}
+    return {name: LoraWeights(a, b) for name, (a, b) in zip(like, pairs, strict=True)}

@@ -35,6 +35,8 @@ def save_checkpoint(run: Run) -> Path:
         state = {
             "step": run.step,
             "trained_tokens": run.trained_tokens,
+            "best_validation_loss": _finite(run.best_validation_loss),
+            "evaluations_without_better": run.evaluations_without_better,
             "fingerprint": run.fingerprint,
         }
         (temporary / _STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
@@ -63,6 +65,7 @@ def resume(run: Run, folder: Path) -> None:
         for name, layer in run.adapter.layers.items():
             layer.a.copy_(saved[name][0])
             layer.b.copy_(saved[name][1])
+    run.adapter.round()
     tensors = load_file(folder / _MOMENTS_FILE)
     run.generator.set_state(tensors.pop("generator"))
     if _REFERENCE in tensors:
@@ -76,6 +79,13 @@ def resume(run: Run, folder: Path) -> None:
         run.optimizer.state[run.adapter.flat][key] = tensor.to(run.model.device)
     run.step = state["step"]
     run.trained_tokens = state["trained_tokens"]
+    if state["best_validation_loss"] is not None:
+        run.best_validation_loss = state["best_validation_loss"]
+    run.evaluations_without_better = state["evaluations_without_better"]
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
 
 
 def _optimizer_tensors(run: Run) -> dict[str, torch.Tensor]:

@@ -192,7 +192,7 @@ class BatchOrder:
         return epoch if rest == 0 else None
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)  # one for each of the runs that train together
 def shuffled(count: int, seed: int, epoch: int) -> tuple[int, ...]:
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return tuple(torch.randperm(count, generator=generator).tolist())

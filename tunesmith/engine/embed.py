@@ -130,7 +130,7 @@ class Embedder:
         rows = [ids + [0] * (width - len(ids)) for _, ids in batch]
         lengths = torch.tensor([len(ids) for _, ids in batch], device=model.device)
         mask = torch.arange(width, device=model.device)[None] < lengths[:, None]
-        routes = rows_by_adapter([spec.adapter_id for spec, _ in batch])
+        routes = rows_by_adapter([spec.adapter_id for spec, _ in batch], width)
         is_padded = bool((lengths < width).any())
         masked = {"attention_mask": mask.long()} if is_padded else {}
         with out_of_memory_named(), model.adapters.routed(routes):

@@ -37,7 +37,7 @@ class StepDone:
     learning_rate: float
     grad_norm: float  # before clipping
     num_tokens: int  # tokens of the step's examples, shared prefixes counted for each
-    seconds: float  # the optimizer step alone, without evaluation
+    seconds: float  # the device's for this step, evaluation apart; of shared passes a share
     validation_loss: float | None = None  # a small batch of the validation rows
     validation_token_accuracy: float | None = None
     full_validation_loss: float | None = None  # all validation rows, at epoch ends
@@ -68,6 +68,19 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedEarly:
+    """The validation loss has not fallen for as long as the run was to wait; it finishes now.
+
+    What it finishes with are its last weights, not those of `best_validation_loss`.
+    """
+
+    step: int
+    total_steps: int  # that there would have been
+    num_evaluations: int  # without a better loss
+    best_validation_loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """Ended on request, with a checkpoint to go on from (None: no step had been done)."""
 
@@ -84,7 +97,9 @@ class Finished:
     trained_tokens: int  # tokens of all examples, times epochs
 
 
-TrainEvent = Reading | Started | StepDone | Evaluating | CheckpointSaved | Stopped | Finished
+TrainEvent = (
+    Reading | Started | StepDone | Evaluating | CheckpointSaved | EndedEarly | Stopped | Finished
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,14 @@ from torch import Tensor
 
 from tunesmith.engine import attention
 from tunesmith.engine.examples import Example
+from tunesmith.engine.loss import Predicted
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch, Segment, pack, pack_singly
+
+
+def predicted(model: BaseModel, batch: PackedBatch) -> Predicted:
+    """What the model says of the batch's targets."""
+    return Predicted.by(logits(model, batch), batch)
 
 
 def logits(model: BaseModel, batch: PackedBatch) -> Tensor:

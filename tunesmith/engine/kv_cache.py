@@ -52,7 +52,7 @@ class KeyValueCache:
         padding = torch.tensor(self.padding, device=device)[:, None]
         columns = torch.arange(width + token_ids.shape[1], device=device)[None]
         try:
-            with model.adapters.routed(rows_by_adapter(adapter_ids)):
+            with model.adapters.routed(rows_by_adapter(adapter_ids, token_ids.shape[1])):
                 logits: Tensor = model.network(
                     input_ids=token_ids,
                     attention_mask=(columns >= padding).long(),

@@ -1,24 +1,28 @@
-"""What a method asks of the model: the loss of a batch, and what that is a mean over."""
+"""What a training method makes of the model's predictions, and what its loss is a mean over."""
 
+from collections.abc import Generator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from tunesmith.engine import forward, loss
+from tunesmith.engine import loss
 from tunesmith.engine.examples import Pair
 from tunesmith.engine.lora import Route
 from tunesmith.engine.loss import Predicted, Totals
-from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch
+from tunesmith.engine.passes import Answer, Wanted
 
 
 class Objective(Protocol):
     def num_terms(self, batch: PackedBatch) -> int:
         """How many terms the batch's loss is a sum of; a step's loss is the mean over all."""
 
-    def summed(self, model: BaseModel, batch: PackedBatch, route: Route) -> tuple[Tensor, Totals]:
-        """The loss, summed and differentiable, of the adapter that `route` leads through."""
+    def prepared(self, batch: PackedBatch) -> Generator[Wanted, Answer, None]:
+        """Find out what must be known of a batch before its loss can be computed."""
+
+    def summed(self, predicted: Predicted, batch: PackedBatch) -> tuple[Tensor, Totals]:
+        """The loss, summed over the batch and differentiable."""
 
 
 class Imitation:
@@ -27,8 +31,11 @@ class Imitation:
     def num_terms(self, batch: PackedBatch) -> int:
         return len(batch.targets)
 
-    def summed(self, model: BaseModel, batch: PackedBatch, route: Route) -> tuple[Tensor, Totals]:
-        return loss.cross_entropy(predicted(model, batch, [route]))
+    def prepared(self, batch: PackedBatch) -> Generator[Wanted, Answer, None]:
+        yield from ()
+
+    def summed(self, predicted: Predicted, batch: PackedBatch) -> tuple[Tensor, Totals]:
+        return loss.cross_entropy(predicted)
 
 
 class Preference:
@@ -39,31 +46,28 @@ class Preference:
     the first step.
     """
 
-    def __init__(self, beta: float, reference: list[Route]) -> None:
+    def __init__(self, beta: float, reference: Route | None) -> None:
+        """`reference` None is the base alone."""
         self._beta = beta
-        self._reference_routes = reference
+        self._reference = reference
 
     def num_terms(self, batch: PackedBatch) -> int:
         return len(batch.rows)
 
-    def summed(self, model: BaseModel, batch: PackedBatch, route: Route) -> tuple[Tensor, Totals]:
-        reference = self._reference(model, batch)
-        return loss.preference(predicted(model, batch, [route]), batch, reference, self._beta)
+    def prepared(self, batch: PackedBatch) -> Generator[Wanted, Answer, None]:
+        pairs = _pairs(batch)
+        if all(pair.reference is not None for pair in pairs):
+            return
+        answer = yield Wanted(batch=batch, route=self._reference)
+        logprobs = loss.answer_logprobs(answer.predicted, batch).tolist()
+        for pair, (chosen, rejected) in zip(pairs, logprobs, strict=True):
+            pair.reference = pair.reference or (chosen, rejected)
 
-    def _reference(self, model: BaseModel, batch: PackedBatch) -> Tensor:
-        """(pairs, 2)"""
-        pairs = [row for row in batch.rows if isinstance(row, Pair)]
-        if any(pair.reference is None for pair in pairs):
-            with torch.no_grad():
-                said = predicted(model, batch, self._reference_routes)
-                logprobs = loss.answer_logprobs(said, batch)
-            for pair, (chosen, rejected) in zip(pairs, logprobs.tolist(), strict=True):
-                pair.reference = pair.reference or (chosen, rejected)
-        return torch.tensor([pair.reference for pair in pairs], device=model.device)
+    def summed(self, predicted: Predicted, batch: PackedBatch) -> tuple[Tensor, Totals]:
+        known = [pair.reference for pair in _pairs(batch)]
+        reference = torch.tensor(known, device=predicted.logprobs.device)
+        return loss.preference(predicted, batch, reference, self._beta)
 
 
-def predicted(model: BaseModel, batch: PackedBatch, routes: list[Route]) -> Predicted:
-    """With no routes: by the base alone."""
-    with model.adapters.routed(routes):
-        logits = forward.logits(model, batch)
-    return Predicted.by(logits, batch)
+def _pairs(batch: PackedBatch) -> list[Pair]:
+    return [row for row in batch.rows if isinstance(row, Pair)]

@@ -20,7 +20,6 @@ from tunesmith.engine.spec import LoraSpec
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeftFolder:
     lora: LoraSpec
-    use_rslora: bool
     base_model_name: str  # as the folder spells it; empty where it does not say
     weights: dict[str, tuple[Tensor, Tensor]]  # module name -> A (rank, in), B (out, rank)
 
@@ -40,10 +39,10 @@ def read(folder: Path) -> PeftFolder:
         alpha=float(config.get("lora_alpha", 8)),
         dropout=float(config.get("lora_dropout", 0.0)),
         targets=tuple(sorted({name.rpartition(".")[2] for name in weights})),
+        use_rslora=bool(config.get("use_rslora")),
     )
     return PeftFolder(
         lora=lora,
-        use_rslora=bool(config.get("use_rslora")),
         base_model_name=str(config.get("base_model_name_or_path") or ""),
         weights=weights,
     )
@@ -53,7 +52,6 @@ def write(
     folder: Path,
     *,
     lora: LoraSpec,
-    use_rslora: bool,
     weights: dict[str, tuple[Tensor, Tensor]],
     target_modules: list[str],
     base_model_name: str,
@@ -75,7 +73,7 @@ def write(
         "target_modules": target_modules,
         "task_type": "CAUSAL_LM",
         "use_dora": False,
-        "use_rslora": use_rslora,
+        "use_rslora": lora.use_rslora,
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {}

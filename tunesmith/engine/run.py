@@ -47,6 +47,9 @@ class Run:
     notes: tuple[str, ...]
     step: int = 0  # optimizer steps done
     trained_tokens: int = 0
+    seconds: float = 0.0  # of the device, spent on steps since the run was opened
+    best_validation_loss: float = math.inf  # of all validation rows
+    evaluations_without_better: int = 0
     validation_sample: list[Row] = field(default_factory=list)
 
     @property
@@ -96,7 +99,23 @@ class Run:
             peak=self.spec.learning_rate,
             warmup_steps=self.warmup_steps,
             min_ratio=self.spec.min_learning_rate_ratio,
+            schedule=self.spec.lr_schedule,
         )
+
+    def note_validation_loss(self, loss: float) -> None:
+        """Of all validation rows: early stopping waits for it to fall."""
+        if loss < self.best_validation_loss:
+            self.best_validation_loss = loss
+            self.evaluations_without_better = 0
+        else:
+            self.evaluations_without_better += 1
+
+    @property
+    def is_complete(self) -> bool:
+        """All steps are done, or the validation loss has not fallen for too long."""
+        patience = self.spec.early_stopping_patience
+        is_out_of_patience = patience is not None and self.evaluations_without_better >= patience
+        return is_out_of_patience or self.step >= self.order.total_steps
 
 
 def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]:
@@ -155,9 +174,9 @@ def _objective(model: BaseModel, spec: TrainSpec) -> Objective:
     if spec.method == "supervised":
         return Imitation()
     if spec.initial_adapter is None:
-        return Preference(spec.beta, reference=[])  # the base alone
+        return Preference(spec.beta, reference=None)
     model.adapters.load(_reference_id(spec), spec.initial_adapter)
-    return Preference(spec.beta, reference=[Route(adapter_id=_reference_id(spec))])
+    return Preference(spec.beta, reference=Route(adapter_id=_reference_id(spec)))
 
 
 def _reference_id(spec: TrainSpec) -> str:

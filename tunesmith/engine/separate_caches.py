@@ -78,7 +78,10 @@ class SeparateCaches:
         if state == "past_key_values" and self._states[row] is None:
             inputs[state] = DynamicCache(config=model.config)
         try:
-            with out_of_memory_named(), model.adapters.routed(rows_by_adapter([adapter_id])):
+            with (
+                out_of_memory_named(),
+                model.adapters.routed(rows_by_adapter([adapter_id], token_ids.shape[1])),
+            ):
                 output = model.network(input_ids=token_ids, use_cache=True, **inputs)
         except OutOfMemory:
             return torch.full((1, 1, model.config.vocab_size), torch.nan, device=model.device)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 ALL_LINEAR = "all-linear"
 
 Method = Literal["supervised", "dpo"]
+LearningRateSchedule = Literal["cosine", "linear", "constant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,13 +15,14 @@ class LoraSpec:
     """The shape of a LoRA adapter (Hu et al. 2021, arXiv 2106.09685).
 
     `targets` are module names as PEFT understands them, or `("all-linear",)`: every linear layer
-    of the decoder but the output head.
+    of the decoder but the output head. rsLoRA scales by alpha / sqrt(rank), not alpha / rank.
     """
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
     targets: tuple[str, ...] = (ALL_LINEAR,)
+    use_rslora: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,8 @@ class TrainSpec:
     learning_rate: float
     warmup_ratio: float = 0.05  # share of all steps that the rate rises from 0 linearly
     warmup_steps: int | None = None  # in the place of that share
-    min_learning_rate_ratio: float = 0.1  # where the cosine decay ends
+    lr_schedule: LearningRateSchedule = "cosine"  # after the warm-up
+    min_learning_rate_ratio: float = 0.1  # where a decay ends
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     seed: int
@@ -57,6 +60,7 @@ class TrainSpec:
     micro_batch_tokens: int = 2048  # packed tokens in one forward and backward
     evaluation_batch_steps: int = 10  # a small validation batch every so many steps
     checkpoint_every_seconds: float = 60.0  # beside the one at each epoch's end
+    early_stopping_patience: int | None = None  # epochs in a row whose validation loss may not fall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

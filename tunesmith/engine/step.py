@@ -1,34 +1,49 @@
-"""One optimizer step of a run: forward and backward over its micro-batches, then the update."""
+"""One optimizer step of a run: the gradient over its micro-batches, then the update."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+
+from torch import Tensor
 
 from tunesmith.engine import optim
 from tunesmith.engine.errors import Diverged
-from tunesmith.engine.loss import Figures, Totals
-from tunesmith.engine.memory import out_of_memory_named
+from tunesmith.engine.loss import Figures, Predicted, Totals
 from tunesmith.engine.packing import PackedBatch
+from tunesmith.engine.passes import Answer, Wanted
 from tunesmith.engine.run import Run
 
 _ADVICE = "try a lower learning rate."
 
 
-def forward_backward(run: Run, micro_batches: Sequence[PackedBatch]) -> Figures:
+def forward_backward(
+    run: Run, micro_batches: Sequence[PackedBatch]
+) -> Generator[Wanted, Answer, Figures]:
     """Add the gradient of the mean loss over all micro-batches to the adapter's.
 
     Each micro-batch's summed loss is divided by the terms of them all, so that accumulating
-    equals one large batch. Raises Diverged and OutOfMemory.
+    equals one large batch. Raises Diverged, and OutOfMemory.
     """
     num_terms = sum(run.objective.num_terms(batch) for batch in micro_batches)
     totals = Totals()
-    with out_of_memory_named():
-        for batch in micro_batches:
-            loss, of_batch = run.objective.summed(run.model, batch, run.training_route)
-            (loss / num_terms).backward()  # type: ignore[no-untyped-call]
-            totals += of_batch
+    for batch in micro_batches:
+        totals += yield from _learned_from(run, batch, num_terms)
     if not math.isfinite(totals.loss):
         raise Diverged(f"The loss of step {run.step + 1} is not finite; {_ADVICE}")
     return totals.means()
+
+
+def _learned_from(
+    run: Run, batch: PackedBatch, num_terms: int
+) -> Generator[Wanted, Answer, Totals]:
+    yield from run.objective.prepared(batch)
+
+    def share_of_mean(predicted: Predicted) -> Tensor:
+        return run.objective.summed(predicted, batch)[0] / num_terms
+
+    # OutOfMemory is raised here where the batch does not fit though nothing else is in the pass.
+    answer = yield Wanted(batch=batch, route=run.training_route, loss=share_of_mean)
+    run.seconds += answer.seconds
+    return run.objective.summed(answer.predicted, batch)[1]
 
 
 def optim_step(run: Run) -> tuple[float, float]:
@@ -44,6 +59,7 @@ def optim_step(run: Run) -> tuple[float, float]:
     learning_rate = run.learning_rate(run.step + 1)
     run.optimizer.param_groups[0]["lr"] = learning_rate
     run.optimizer.step()
+    run.adapter.round()
     gradient.zero_()
     run.step += 1
     return learning_rate, grad_norm

@@ -1,4 +1,4 @@
-"""The training loop: one adapter, told step by step."""
+"""The training loop: one adapter, told step by step, whoever else trains beside it."""
 
 import time
 from collections.abc import Callable, Generator
@@ -9,6 +9,7 @@ from tunesmith.engine.checkpoint import resume, save_adapter, save_checkpoint
 from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import (
     CheckpointSaved,
+    EndedEarly,
     Evaluating,
     Finished,
     Started,
@@ -17,6 +18,7 @@ from tunesmith.engine.events import (
     TrainEvent,
 )
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.passes import Answer, Wanted, alone
 from tunesmith.engine.run import Run, close_run, open_run
 from tunesmith.engine.spec import TrainSpec
 from tunesmith.engine.step import forward_backward, optim_step
@@ -25,7 +27,15 @@ from tunesmith.engine.step import forward_backward, optim_step
 def train(
     model: BaseModel, spec: TrainSpec, should_stop: Callable[[], bool]
 ) -> Generator[TrainEvent, None, None]:
-    """Fine-tune one adapter, telling what happens as it happens.
+    """Fine-tune one adapter with the model to itself; see `training`."""
+    return alone(model, training(model, spec, should_stop))
+
+
+def training(
+    model: BaseModel, spec: TrainSpec, should_stop: Callable[[], bool]
+) -> Generator[TrainEvent | Wanted, Answer, None]:
+    """Fine-tune one adapter, telling what happens as it happens, and asking for each pass through
+    the model: whoever drives the generator may serve several runs with one.
 
     While the generator lives, the adapter answers under `run_id`. Raises BadExample,
     BadAdapter, BadCheckpoint, OutOfMemory and Diverged.
@@ -37,13 +47,13 @@ def train(
         yield _started(run)
         saved_at = time.monotonic()
         checkpoint = spec.resume_from  # of the step just done, if it was saved
-        while run.step < run.order.total_steps:
+        while not run.is_complete:
             if should_stop():
                 if checkpoint is None and run.step > 0:
                     checkpoint = save_checkpoint(run)
                 yield Stopped(step=run.step, path=checkpoint)
                 return
-            done = train_step(run)
+            done = yield from train_step(run)
             checkpoint = None
             yield (yield from _evaluated(run, done))
             epoch = run.order.epoch_ended_by(run.step)
@@ -52,17 +62,19 @@ def train(
                 checkpoint = save_checkpoint(run)
                 yield CheckpointSaved(step=run.step, epoch=epoch, path=checkpoint)
                 saved_at = time.monotonic()
+        if run.step < run.order.total_steps:
+            yield _ended_early(run)
         yield Finished(step=run.step, path=save_adapter(run), trained_tokens=run.trained_tokens)
     finally:
         close_run(run)
 
 
-def train_step(run: Run) -> StepDone:
+def train_step(run: Run) -> Generator[Wanted, Answer, StepDone]:
     """One optimizer step on the next batch."""
-    began_at = time.monotonic()
+    seconds_before = run.seconds
     rows = run.batch(run.step + 1)
     num_tokens = sum(map(examples.num_tokens, rows))
-    figures = forward_backward(run, run.micro_batches(rows))
+    figures = yield from forward_backward(run, run.micro_batches(rows))
     learning_rate, grad_norm = optim_step(run)
     run.trained_tokens += num_tokens
     return StepDone(
@@ -74,7 +86,7 @@ def train_step(run: Run) -> StepDone:
         learning_rate=learning_rate,
         grad_norm=grad_norm,
         num_tokens=num_tokens,
-        seconds=time.monotonic() - began_at,
+        seconds=run.seconds - seconds_before,
         chosen_reward=figures.chosen_reward,
         rejected_reward=figures.rejected_reward,
         reward_accuracy=figures.reward_accuracy,
@@ -96,7 +108,16 @@ def _started(run: Run) -> Started:
     )
 
 
-def _evaluated(run: Run, done: StepDone) -> Generator[Evaluating, None, StepDone]:
+def _ended_early(run: Run) -> EndedEarly:
+    return EndedEarly(
+        step=run.step,
+        total_steps=run.order.total_steps,
+        num_evaluations=run.evaluations_without_better,
+        best_validation_loss=run.best_validation_loss,
+    )
+
+
+def _evaluated(run: Run, done: StepDone) -> Generator[Evaluating | Wanted, Answer, StepDone]:
     """The step with its validation figures, where some are due."""
     if run.validation is None:
         return done
@@ -107,6 +128,7 @@ def _evaluated(run: Run, done: StepDone) -> Generator[Evaluating, None, StepDone
         )
     if run.order.epoch_ended_by(run.step) is not None:
         full = yield from evaluate(run, run.validation.rows)
+        run.note_validation_loss(full.loss)
         done = replace(
             done,
             full_validation_loss=full.loss,

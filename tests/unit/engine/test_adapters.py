@@ -75,6 +75,15 @@ def test_an_adapter_saved_and_loaded_is_the_same(llama: BaseModel, saved: Path) 
     assert loaded.scale == fresh.scale == 2
 
 
+def test_an_rslora_adapter_is_made_and_kept_as_one(llama: BaseModel, tmp_path: Path) -> None:
+    lora = LoraSpec(rank=4, alpha=8, use_rslora=True)
+    assert llama.adapters.create("fresh", lora, seed=1).scale == 4  # 8 / sqrt(4)
+    llama.adapters.save("fresh", tmp_path)
+    assert json.loads((tmp_path / peft_format.CONFIG_FILE).read_text())["use_rslora"] is True
+    loaded = llama.adapters.load_to_train("loaded", tmp_path, dropout=0.1)
+    assert loaded.scale == 4
+
+
 def test_an_unknown_target_is_refused(llama: BaseModel) -> None:
     with pytest.raises(BadAdapter, match="no linear layer named qkv"):
         llama.adapters.create("a", LoraSpec(targets=("q_proj", "qkv")), seed=1)

@@ -11,6 +11,7 @@ from tunesmith.engine import checkpoint
 from tunesmith.engine.errors import BadCheckpoint, BadExample, Diverged, OutOfMemory
 from tunesmith.engine.events import (
     CheckpointSaved,
+    EndedEarly,
     Evaluating,
     Finished,
     Started,
@@ -121,6 +122,29 @@ def test_a_loss_that_is_no_number_ends_the_run(llama: BaseModel, spec: TrainSpec
     with pytest.raises(Diverged):
         list(train(llama, wild, never))
     assert "run" not in llama.adapters
+
+
+def test_a_run_whose_validation_loss_rises_ends_early(llama: BaseModel, spec: TrainSpec) -> None:
+    other = [{"prompt": f"what else {i}", "completion": " is green"} for i in range(5)]
+    write_jsonl(spec.validation_file or Path(), other)
+    patient = replace(spec, num_epochs=9, learning_rate=0.3, early_stopping_patience=2)
+    events = list(train(llama, patient, never))
+    losses = [d.full_validation_loss for d in steps(events) if d.full_validation_loss is not None]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 2 < 9
+    ended, finished = events[-2:]
+    assert isinstance(ended, EndedEarly)
+    assert (ended.step, ended.total_steps, ended.num_evaluations) == (3 * len(losses), 27, 2)
+    assert ended.best_validation_loss == min(losses)
+    assert isinstance(finished, Finished)
+    assert finished.step == ended.step
+
+    saved = [e for e in events if isinstance(e, CheckpointSaved)]
+    assert saved[-1].step == ended.step
+    for resume_from, num_steps in ((saved[-1], 0), (saved[-2], 3)):  # its patience is kept too
+        again = list(train(llama, replace(patient, resume_from=resume_from.path), never))
+        assert len(steps(again)) == num_steps
+        assert again[-2] == ended
 
 
 def test_running_out_of_memory_is_named(
