@@ -48,7 +48,9 @@ def make_model(name: str, folder: Path) -> Path:
 
 def make_adapter(model: BaseModel, name: str, folder: Path, *, rank: int, seed: int) -> Path:
     """A PEFT folder with random weights in both matrices, beside every linear layer."""
-    adapter = model.adapters.create(name, LoraSpec(rank=rank, alpha=rank, targets=(ALL_LINEAR,)), seed)
+    adapter = model.adapters.create(
+        name, LoraSpec(rank=rank, alpha=rank, targets=(ALL_LINEAR,)), seed
+    )
     generator = torch.Generator().manual_seed(seed)
     for layer in adapter.layers.values():
         layer.b.detach().normal_(0, 0.02, generator=generator)

@@ -16,11 +16,11 @@ from tunesmith.engine.errors import (
     UnsupportedModel,
 )
 from tunesmith.engine.events import Embedded, SampleEvent, SampleFailed
-from tunesmith.engine.kv_cache import batching_obstacle
 from tunesmith.engine.lora import rows_by_adapter
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.preparation import check_adapter, check_token_ids
+from tunesmith.engine.row_cache import batching_obstacle
 from tunesmith.engine.spec import EmbedSpec
 
 Waiting = tuple[EmbedSpec, list[int]]

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 import torch
+from tunesmith.engine.kv_cache import KeyValueCache
 
 from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, TextDelta
-from tunesmith.engine.kv_cache import KeyValueCache
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.sample import Sampler
 from tunesmith.engine.spec import LoraSpec, SampleSpec
