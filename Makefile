@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo serve test test-quick check format all tiny reference conformance clean
+.PHONY: help setup demo serve test test-quick check format all tiny reference conformance bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,11 @@ tiny: setup  ## Train tunesmith-tiny again (about half an hour)
 conformance: setup  ## Run vendors' own suites and clients (from PyPI and npm; CONFORMANCE=python for no npm)
 	CONFORMANCE='$(CONFORMANCE)' $(BIN)/python -m pytest conformance
 
+bench: setup  ## Measure beside TRL and Unsloth (25 minutes; QUICK=1: 3 minutes; FULL=1: hours)
+	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(FULL),--full) $(BENCH)
+
 reference: setup  ## Write the pages of docs/reference again
 	$(BIN)/python -m scripts.reference
 
 clean:  ## Remove what `make` made, but no data
-	rm -rf .venv .conformance build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .conformance .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

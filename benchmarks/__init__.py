@@ -1,0 +1,1 @@
+"""Measurements against a running service; each prints its figures and how it came by them."""

@@ -115,7 +115,7 @@ def queued_job(store: Store, owner: Organization, task: Task = Task.TRAIN, **cha
     status = JobStatus.QUEUED if task is Task.TRAIN else JobStatus.VALIDATING
     made = job(owner, status, **changes)
     store.jobs.add(made)
-    store.queue.push(made.id, task, NOW)
+    store.queue.push(made, task, NOW)
     return made
 
 

@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
 
 import tunesmith
 from tunesmith.dialects import DIALECTS, admin, cloudflare, openai, platform
@@ -24,10 +26,12 @@ from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
 from tunesmith.services.context import House
+from tunesmith.services.failures import FailureLimit
 from tunesmith.services.limits import Limiter, Unit
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database, Store
+from tunesmith.wire.guards import SecurityHeaders
 
 TINY = "tunesmith-tiny"
 TINY_FOLDER = Path(tunesmith.__file__).parent / "assets" / TINY
@@ -36,7 +40,7 @@ TINY_LEARNING_RATE = 2e-3  # small models want larger steps; chosen on the demo'
 
 ADMIN_KEY_FILE = "local-admin.key"
 WORKER_KEY_FILE = "local-worker.key"
-ALL_SCOPES = USER_SCOPES | {Scope.ADMIN, Scope.WORKER}
+ALL_SCOPES = USER_SCOPES | {Scope.ADMIN, Scope.WORKER, Scope.OPERATOR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +58,18 @@ def build(settings: Settings) -> Application:
     database.upgrade()
     hub = Hub()
     house = House(
-        blobs=Blobs(settings.data_dir / "blobs"),
+        blobs=Blobs(settings.data_dir / "blobs", settings.min_free_bytes),
         sampler=hub,
         now=_utc_now,
         device_prices=settings.device_prices,
         adapter_limits=_adapter_limits(settings),
     )
-    foundation = Foundation(database=database, house=house)
+    foundation = Foundation(
+        database=database,
+        house=house,
+        failures=FailureLimit(settings.bad_keys_per_minute),
+        max_uploads=settings.max_concurrent_uploads,
+    )
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
         _offer_tiny(store)
@@ -89,6 +98,9 @@ def build(settings: Settings) -> Application:
     mount(app, routes.PREFIX, routes.build(foundation, hub))
     _add_health(app, foundation, hub)
     app.add_middleware(JsonLimit)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **_cors(settings.cors_origins))
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestIds)
     return Application(asgi=app, first_key=first_key)
 
@@ -102,12 +114,30 @@ def _adapter_limits(settings: Settings) -> AdapterLimits:
     )
 
 
+def _cors(origins: str) -> dict[str, Any]:
+    """Keys go in headers and never in cookies, so browsers need send none."""
+    return {
+        "allow_origins": [origin.strip() for origin in origins.split(",")],
+        "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+        "allow_headers": ["authorization", "content-type", "x-api-key"],
+        "expose_headers": ["x-request-id", "retry-after"],
+    }
+
+
 def _limiter(settings: Settings) -> Limiter:
     per_minute = {
         Unit.REQUESTS: settings.requests_per_minute,
         Unit.TOKENS: settings.tokens_per_minute,
     }
-    return Limiter({unit: limit for unit, limit in per_minute.items() if limit is not None})
+    per_key = {
+        Unit.REQUESTS: settings.key_requests_per_minute,
+        Unit.TOKENS: settings.key_tokens_per_minute,
+    }
+    return Limiter(_given(per_minute), per_key=_given(per_key))
+
+
+def _given(limits: dict[Unit, int | None]) -> dict[Unit, int]:
+    return {unit: limit for unit, limit in limits.items() if limit is not None}
 
 
 def _database_url(settings: Settings) -> str:
@@ -130,7 +160,7 @@ def _ensure_keys(store: Store, settings: Settings) -> str | None:
     elif not accounts.has_keys(store):
         made = new_secret()
         accounts.ensure_key(store, name="admin", scopes=ALL_SCOPES, secret=made, now=now)
-    for file, scope in ((ADMIN_KEY_FILE, Scope.ADMIN), (WORKER_KEY_FILE, Scope.WORKER)):
+    for file, scope in ((ADMIN_KEY_FILE, Scope.OPERATOR), (WORKER_KEY_FILE, Scope.WORKER)):
         secret = _local_secret(settings.data_dir / file)
         accounts.ensure_key(store, name=file, scopes=frozenset({scope}), secret=secret, now=now)
     return made
@@ -176,7 +206,6 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await housekeeping.grant_grace(foundation)
         words = wandb_runs.Words(
             label=openai.integrations.label, figures=openai.integrations.figures
         )
@@ -184,6 +213,7 @@ def _lifespan(
         tasks = [
             asyncio.create_task(housekeeping.end_silent_leases(foundation)),
             asyncio.create_task(housekeeping.sweep_blobs(foundation)),
+            asyncio.create_task(housekeeping.write_sightings(foundation)),
             asyncio.create_task(webhooks.deliver(foundation, sender, openai.webhooks.render)),
             asyncio.create_task(webhooks.prune(foundation)),
             asyncio.create_task(wandb_runs.log_runs(foundation, _wandb(settings), words)),
@@ -219,10 +249,11 @@ def _add_health(app: FastAPI, foundation: Foundation, hub: Hub) -> None:
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        """Ready when the database can be written. Tells how many workers are there, too."""
+        """Ready when the database can be written. Tells of workers and room on disk, too."""
         try:
             async with foundation.writing() as store:
                 await run_in_threadpool(store.models.list_bases)
         except (TunesmithError, OSError) as error:
             return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
-        return JSONResponse({"status": "ready", "workers": hub.num_workers})
+        disk = "short" if foundation.house.blobs.is_short_of_room else "ok"
+        return JSONResponse({"status": "ready", "workers": hub.num_workers, "disk": disk})

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -18,19 +20,25 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.domain import errors
-from tunesmith.domain.accounts import Credential
+from tunesmith.domain.accounts import Credential, Key
+from tunesmith.domain.audit import Origin
 from tunesmith.services import accounts
 from tunesmith.services.context import Context, House
+from tunesmith.services.failures import FailureLimit
+from tunesmith.services.sightings import Sightings
 from tunesmith.store.database import MAX_READERS, Database, Store
 
 log = structlog.get_logger()
 
+MAX_UPLOADS = 32  # of an organization at once
 MAX_JSON_BYTES = 32 * 1024 * 1024
 _IS_STREAM = "tunesmith.is_stream"
 _FOUNDATION = "tunesmith.foundation"
+_origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
+    errors.KeyReused: 422,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,
     errors.NotFound: 404,
@@ -38,6 +46,7 @@ _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.TooLarge: 413,
     errors.QuotaExceeded: 429,
     errors.RateLimited: 429,
+    errors.TooManyAtOnce: 429,
     errors.Unavailable: 503,
 }
 
@@ -58,6 +67,10 @@ class Foundation:
     house: House
     write_gate: asyncio.Lock = field(default_factory=asyncio.Lock)
     read_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_READERS))
+    sightings: Sightings = field(default_factory=Sightings)
+    failures: FailureLimit = field(default_factory=FailureLimit)
+    max_uploads: int = MAX_UPLOADS
+    uploading: Counter[UUID] = field(default_factory=Counter)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Store]:
@@ -70,6 +83,21 @@ class Foundation:
         async with self.read_gate, _in_threads(self.database.read) as store:
             yield store
 
+    @contextmanager
+    def receiving(self, owner: UUID) -> Iterator[None]:
+        """While an organization sends a file; raises `TooManyAtOnce`."""
+        if self.uploading[owner] >= self.max_uploads:
+            raise errors.TooManyAtOnce(
+                f"{self.max_uploads} uploads are under way already; wait for one to end."
+            )
+        self.uploading[owner] += 1
+        try:
+            yield
+        finally:
+            self.uploading[owner] -= 1
+            if not self.uploading[owner]:
+                del self.uploading[owner]
+
     @asynccontextmanager
     async def as_caller(self, secret: str, *, writes: bool) -> AsyncIterator[Context]:
         """A transaction in the name of the caller that `secret` belongs to."""
@@ -81,12 +109,40 @@ class Foundation:
         self, credentials: Sequence[Credential], *, writes: bool
     ) -> AsyncIterator[Context]:
         """A transaction in the name of whoever the first good one of `credentials` belongs to."""
-        async with self.writing() if writes else self.reading() as store:
+        origin = _origin.get() or Origin()
+        caller: Key | None = None
+        self.failures.admit(origin.ip, credentials)
+        try:
+            async with self.writing() if writes else self.reading() as store:
+                now = self.house.now()
+                organization, key = await run_in_threadpool(
+                    accounts.authenticate_one_of, store, credentials, now
+                )
+                caller = key
+                self.failures.forgive(credentials)
+                self.sightings.used(key.id, now)
+                yield Context(
+                    store=store,
+                    house=self.house,
+                    organization=organization,
+                    key=key,
+                    origin=origin,
+                )
+        except errors.Unauthenticated as error:
+            if caller is None:
+                self._note_failure(error, origin)
+            raise
+        except errors.PermissionDenied as error:
+            if caller is not None:
+                owner, now = caller.organization_id, self.house.now()
+                self.sightings.denied(owner, caller.id, error.code, origin, now)
+            raise
+
+    def _note_failure(self, error: errors.Unauthenticated, origin: Origin) -> None:
+        self.failures.count(origin.ip)
+        if error.key_id is not None and error.organization_id is not None:
             now = self.house.now()
-            organization, key = await run_in_threadpool(
-                accounts.authenticate_one_of, store, credentials, now
-            )
-            yield Context(store=store, house=self.house, organization=organization, key=key)
+            self.sightings.denied(error.organization_id, error.key_id, error.code, origin, now)
 
 
 @asynccontextmanager
@@ -225,6 +281,14 @@ class RequestIds:
             return
         request_id = f"req_{uuid4().hex}"
         scope["tunesmith.request_id"] = request_id
+        client = scope.get("client")
+        _origin.set(
+            Origin(
+                request_id=request_id,
+                ip=None if client is None else client[0],
+                asked=f"{scope['method']} {scope['path']}",
+            )
+        )
         started = asyncio.get_running_loop().time()
 
         async def send_with_id(message: Message) -> None:

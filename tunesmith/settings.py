@@ -1,7 +1,7 @@
 """The settings: read once at start-up from the environment, then passed down as plain values."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, Json, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,6 +14,25 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the server listens on.")
+    tls_cert: Path | None = Field(
+        None, description="Certificate chain (PEM), to serve TLS without a proxy."
+    )
+    tls_key: Path | None = Field(None, description="The certificate's private key (PEM).")
+    trusted_proxies: str = Field(
+        "",
+        description="Comma-separated addresses or networks of proxies whose word on a client's "
+        "address (`X-Forwarded-For`) and scheme is taken.",
+    )
+    cors_origins: str = Field(
+        "",
+        description="Comma-separated origins of web pages elsewhere that may ask from a browser.",
+    )
+    bad_keys_per_minute: int | None = Field(
+        120,
+        ge=1,
+        description="How many keys that are not good an address may try in a minute; keys that "
+        "were good lately are let in even so.",
+    )
     data_dir: Path = Field(Path("data"), description="Folder for the database and all files.")
     database_url: SecretStr | None = Field(
         None, description="SQLAlchemy URL; by default SQLite in the data folder."
@@ -28,6 +47,15 @@ class Settings(BaseSettings):
         8 * 1024**3,
         gt=0,
         description="Largest file that may be uploaded in parts, whatever one piece may have.",
+    )
+    min_free_bytes: int = Field(
+        1024**3,
+        ge=0,
+        description="Room that is left on the disk: a server takes no uploads below it, nor "
+        "checkpoints below half of it; a worker begins nothing.",
+    )
+    max_concurrent_uploads: int = Field(
+        32, ge=1, description="How many files an organization may be sending at once."
     )
     max_adapters: int = Field(
         100, ge=1, description="How many adapters an organization may register."
@@ -57,6 +85,12 @@ class Settings(BaseSettings):
         description="How many tokens, of prompts and answers, an organization may use in a minute, "
         "of each server.",
     )
+    key_requests_per_minute: int | None = Field(
+        None, ge=1, description="As `requests_per_minute`, of each key."
+    )
+    key_tokens_per_minute: int | None = Field(
+        None, ge=1, description="As `tokens_per_minute`, of each key."
+    )
     results_as_base64: bool = Field(
         True,
         description="Serve a job's result file base64-encoded over the OpenAI API, as the original "
@@ -84,6 +118,10 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, description="Key with which workers and commands talk to the server."
     )
+    ca_file: Path | None = Field(
+        None,
+        description="Certificates (PEM) by which a worker knows a server with one of its own.",
+    )
     worker_name: str | None = Field(
         None, description="Stable, unique name of a worker; by default the machine's name."
     )
@@ -93,7 +131,16 @@ class Settings(BaseSettings):
     max_hosts: int = Field(
         1, ge=1, description="How many base models a worker keeps resident at once."
     )
+    max_runs: int = Field(
+        8,
+        ge=1,
+        description="How many jobs a worker trains at once; those of one base model share its "
+        "host.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda or mps: where hosts compute.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Of base models' weights; auto is bf16 where that is faster."
+    )
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a host; by default all cores but one."
     )

@@ -272,6 +272,7 @@ def test_a_stream_of_bytes_may_be_longer(ask: Ask) -> None:
     [
         (errors.InvalidRequest("a"), 400),
         (errors.InvalidTrainingData("a"), 400),
+        (errors.KeyReused("a"), 422),
         (errors.Unauthenticated("a"), 401),
         (errors.PermissionDenied("a"), 403),
         (errors.NotFound("file", "a"), 404),

@@ -1,9 +1,10 @@
-"""Keys and settings, for the operator of a data folder."""
+"""Settings, and questions to the admin API, for the operator of a data folder."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -11,50 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith import app as application
+from tunesmith.cli import tls
 from tunesmith.cli.options import DataDir, fail, load_settings
 from tunesmith.cli.ownership import DataFolderInUse, owned
 from tunesmith.dialects import admin as dialect
-from tunesmith.domain.accounts import USER_SCOPES, Scope
 from tunesmith.settings import Settings
 
-keys = typer.Typer(help="API keys.", no_args_is_help=True)
-
 Result = TypeVar("Result")
-
-
-@keys.command("create")
-def create_key(
-    scopes: Annotated[
-        str,
-        typer.Option("--scopes", help=f"Comma-separated: {', '.join(Scope)}; or `user`, `all`."),
-    ] = "user",
-    name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "key",
-    email: Annotated[
-        str | None,
-        typer.Option("--email", help="Its owner's, for clients that send one beside the key."),
-    ] = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Make a key and print it, alone, on standard output. It cannot be shown again."""
-    wanted = {"user": sorted(USER_SCOPES), "all": sorted(Scope)}.get(scopes, scopes.split(","))
-    body = {"name": name, "scopes": [scope.strip() for scope in wanted], "email": email}
-    typer.echo(ask(data_dir, "POST", "/keys", body)["key"])
-
-
-@keys.command("list")
-def list_keys(data_dir: DataDir = None) -> None:
-    """Show all keys, by their first characters."""
-    table = Table("id", "name", "key", "scopes", "created")
-    for key in ask(data_dir, "GET", "/keys"):
-        prefix = f"{key['visible_prefix']}…"
-        table.add_row(key["id"], key["name"], prefix, " ".join(key["scopes"]), key["created_at"])
-    Console().print(table)
-
-
-@keys.command("delete")
-def delete_key(key_id: str, data_dir: DataDir = None) -> None:
-    """Make a key worthless at once."""
-    ask(data_dir, "DELETE", f"/keys/{key_id}")
 
 
 def show_settings(data_dir: DataDir = None) -> None:
@@ -67,8 +31,20 @@ def show_settings(data_dir: DataDir = None) -> None:
     Console().print(table)
 
 
-def ask(data_dir: Path | None, method: str, path: str, body: Any = None) -> Any:
-    """Ask the admin API of this data folder: of its running server, else of one inside here."""
+def ask(
+    data_dir: Path | None,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    organization: str | None = None,
+) -> Any:
+    """Ask the admin API of this data folder: of its running server, else of one inside here.
+
+    In the name of the operator, for the organization that is named.
+    """
+    if organization is not None:
+        path += f"{'&' if '?' in path else '?'}organization={quote(organization, safe='')}"
     settings = load_settings(data_dir=data_dir)
 
     async def with_client(client: httpx.AsyncClient) -> Any:
@@ -85,7 +61,7 @@ def ask(data_dir: Path | None, method: str, path: str, body: Any = None) -> Any:
     except DataFolderInUse as error:
         if error.url is None:
             fail("The server of this data folder is just starting; try again in a second.")
-        return asyncio.run(_over_network(error.url, with_client))
+        return asyncio.run(_over_network(error.url, error.certificate, with_client))
 
 
 async def _in_here(
@@ -100,6 +76,9 @@ async def _in_here(
         return await use(client)
 
 
-async def _over_network(url: str, use: Callable[[httpx.AsyncClient], Awaitable[Result]]) -> Result:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+async def _over_network(
+    url: str, certificate: Path | None, use: Callable[[httpx.AsyncClient], Awaitable[Result]]
+) -> Result:
+    verify = tls.context(url, certificate) or True
+    async with httpx.AsyncClient(base_url=url, verify=verify, trust_env=False) as client:
         return await use(client)

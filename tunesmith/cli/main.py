@@ -2,7 +2,7 @@
 
 import typer
 
-from tunesmith.cli import admin, catalogue, serve, webhooks, worker
+from tunesmith.cli import accounts, admin, audit, catalogue, jobs, queue, serve, webhooks, worker
 
 app = typer.Typer(
     help="Tunesmith: the fine-tuning service that you run yourself.",
@@ -16,6 +16,12 @@ app.command("worker")(worker.worker)
 app.command("settings")(admin.show_settings)
 app.command("hardware")(catalogue.list_hardware)
 app.command("estimate")(catalogue.estimate)
-app.add_typer(admin.keys, name="keys")
+app.command("queue")(queue.list_queue)
+app.command("prioritize")(queue.prioritize)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(accounts.orgs, name="orgs")
+app.add_typer(accounts.users, name="users")
+app.add_typer(accounts.keys, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(catalogue.models, name="models")
 app.add_typer(webhooks.app, name="webhooks")

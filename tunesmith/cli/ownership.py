@@ -12,11 +12,12 @@ _ADDRESS_FILE = "server.json"
 
 
 class DataFolderInUse(Exception):
-    """`url` is where the owner listens, None while it is starting."""
+    """`url` is where the owner listens, None while it is starting; `certificate` what it shows."""
 
-    def __init__(self, folder: Path, url: str | None) -> None:
+    def __init__(self, folder: Path, url: str | None, certificate: Path | None = None) -> None:
         super().__init__(f"{folder} is in use by another server")
         self.url = url
+        self.certificate = certificate
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def owned(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataFolderInUse(folder, _read_address(folder)) from None
+            raise DataFolderInUse(folder, *_read_address(folder)) from None
         address = folder / _ADDRESS_FILE
         address.unlink(missing_ok=True)  # of an owner that was killed
         try:
@@ -36,15 +37,18 @@ def owned(folder: Path) -> Iterator[None]:
             address.unlink(missing_ok=True)
 
 
-def announce(folder: Path, url: str) -> None:
+def announce(folder: Path, url: str, certificate: Path | None = None) -> None:
     """Let other processes of this machine find the server."""
     aside = folder / f"{_ADDRESS_FILE}.{os.getpid()}"
-    aside.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    shown = None if certificate is None else str(certificate.resolve())
+    aside.write_text(json.dumps({"url": url, "certificate": shown, "pid": os.getpid()}))
     aside.replace(folder / _ADDRESS_FILE)
 
 
-def _read_address(folder: Path) -> str | None:
+def _read_address(folder: Path) -> tuple[str | None, Path | None]:
     try:
-        return str(json.loads((folder / _ADDRESS_FILE).read_text())["url"])
+        said = json.loads((folder / _ADDRESS_FILE).read_text())
+        certificate = said.get("certificate")
+        return str(said["url"]), None if certificate is None else Path(certificate)
     except (OSError, ValueError, KeyError):
-        return None
+        return None, None

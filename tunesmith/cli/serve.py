@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -18,10 +19,13 @@ from tunesmith import app as application
 from tunesmith.cli.options import DataDir, fail, load_settings
 from tunesmith.cli.ownership import DataFolderInUse, announce, owned
 from tunesmith.settings import Settings
+from tunesmith.wire.connections import GuardedProtocol
 
 log = structlog.get_logger()
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM).")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")]
 
 _GRACEFUL_SECONDS = 10
@@ -29,17 +33,33 @@ _WORKER_GRACE_SECONDS = 120.0
 _RESTART_SECONDS = 1.0
 
 
-def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+def serve(
+    host: Host = None,
+    port: Port = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    data_dir: DataDir = None,
+) -> None:
     """Run everything on this machine: server, worker and, once needed, a host. Ctrl-C ends it."""
-    _run(load_settings(host=host, port=port, data_dir=data_dir), has_worker=True)
+    switches = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    _run(load_settings(**switches, data_dir=data_dir), has_worker=True)
 
 
-def server(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+def server(
+    host: Host = None,
+    port: Port = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    data_dir: DataDir = None,
+) -> None:
     """Run the server alone; start workers with `tunesmith worker --server URL`."""
-    _run(load_settings(host=host, port=port, data_dir=data_dir), has_worker=False)
+    switches = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    _run(load_settings(**switches, data_dir=data_dir), has_worker=False)
 
 
 def _run(settings: Settings, *, has_worker: bool) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        fail("TLS needs both: --tls-cert and --tls-key.")
     is_leaving = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _leave(is_leaving))
@@ -65,6 +85,11 @@ def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=GuardedProtocol,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         ws_max_size=64 * 1024 * 1024,
     )
@@ -75,8 +100,9 @@ def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker:
         time.sleep(0.02)
     if not http.started:
         fail("The server did not start; its log says why.")
-    url = f"http://{_reachable_host(settings.host)}:{listener.getsockname()[1]}"
-    announce(settings.data_dir, url)
+    scheme = "http" if settings.tls_cert is None else "https"
+    url = f"{scheme}://{_reachable_host(settings.host)}:{listener.getsockname()[1]}"
+    announce(settings.data_dir, url, settings.tls_cert)
     _greet(url, settings, built.first_key)
     worker = LocalWorker(url, settings) if has_worker else None
     while not is_leaving.wait(0.2) and thread.is_alive():
@@ -132,6 +158,8 @@ class LocalWorker:
             "TUNESMITH_WORKER_NAME": "local",
             "TUNESMITH_WORK_DIR": str((settings.data_dir / "worker").resolve()),
         }
+        if settings.tls_cert is not None:  # it trusts what this very machine serves
+            self._environment["TUNESMITH_CA_FILE"] = str(settings.tls_cert.resolve())
         for secret in ("TUNESMITH_ADMIN_KEY", "TUNESMITH_WANDB_API_KEY"):
             self._environment.pop(secret, None)
         self._process: subprocess.Popen[bytes] | None = None

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tunesmith.cli import tls
 from tunesmith.cli.options import fail, load_settings
 from tunesmith.compute.local import LocalLauncher
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated
@@ -26,6 +27,9 @@ def worker(
         Path | None, typer.Option("--work-dir", help="Scratch folder for data and weights.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", help="Certificates (PEM) to know the server by.")
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="CPU threads of a host.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
 ) -> None:
@@ -34,7 +38,12 @@ def worker(
     Make one with `tunesmith keys create --scopes worker`.
     """
     settings = load_settings(
-        server_url=server, worker_name=name, work_dir=work_dir, device=device, threads=threads
+        server_url=server,
+        worker_name=name,
+        work_dir=work_dir,
+        device=device,
+        ca_file=ca_file,
+        threads=threads,
     )
     if settings.api_key is None:
         fail(
@@ -50,9 +59,14 @@ def worker(
     default_dir = Path.home() / ".cache" / "tunesmith" / worker_name
     try:
         work(
-            Client(settings.server_url, settings.api_key.get_secret_value()),
+            Client(
+                settings.server_url,
+                settings.api_key.get_secret_value(),
+                tls.context(settings.server_url, settings.ca_file),
+            ),
             LocalLauncher(
                 device=settings.device,
+                precision=settings.precision,
                 threads=settings.threads,
                 answering_share=settings.answering_share,
                 max_pass_tokens=settings.max_pass_tokens,
@@ -62,6 +76,8 @@ def worker(
                 version=version("tunesmith"),
                 work_dir=settings.work_dir or default_dir,
                 max_hosts=settings.max_hosts,
+                max_runs=settings.max_runs,
+                min_free_bytes=settings.min_free_bytes,
                 checkpoint_seconds=settings.checkpoint_seconds,
                 max_offline_seconds=settings.max_offline_seconds,
             ),

@@ -38,6 +38,7 @@ from tunesmith.engine.messages import (
     encode,
 )
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.precision import PRECISIONS
 from tunesmith.engine.sample import Sampler
 from tunesmith.engine.trainer import MAX_PASS_TOKENS, Trainer
 
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--name", required=True, help="what adapters call their base model")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--answering-share", type=float, required=True)
     parser.add_argument("--max-pass-tokens", type=int, required=True)
@@ -151,7 +153,9 @@ def main() -> None:
     try:
         torch.set_num_threads(arguments.threads)
         device = None if arguments.device == "auto" else arguments.device
-        model = BaseModel.load(arguments.model, name=arguments.name, device=device)
+        model = BaseModel.load(
+            arguments.model, name=arguments.name, device=device, precision=arguments.precision
+        )
     except UnsupportedModel as error:
         out.write(encode(HostFailed(code=error.code, message=error.message)) + "\n")
         out.flush()

@@ -13,7 +13,7 @@ from tunesmith.domain.devices import Device
 
 # Large blocks stay with the process instead of going back to the kernel after every step; glibc
 # reads these when a process starts. Steps on a CPU are 1.6 times faster with them (docs/log.md).
-_ALLOCATOR = {
+ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
@@ -70,16 +70,18 @@ class LocalLauncher:
         self,
         *,
         device: str,
+        precision: str = "auto",
         threads: int | None,
         answering_share: float = 0.5,
         max_pass_tokens: int = 2048,
     ) -> None:
         self._device = device
+        self._precision = precision
         self._answering_share = answering_share
         self._max_pass_tokens = max_pass_tokens
         # One core stays free: threads that share a core with others wait for each other at every
         # barrier, and a step then takes many times as long as with one thread fewer.
-        self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self.threads = threads or max(1, (os.cpu_count() or 1) - 1)
 
     def devices(self) -> tuple[Device, ...]:
         return find_devices(self._device)
@@ -87,10 +89,11 @@ class LocalLauncher:
     def launch(self, model_name: str, model_folder: Path) -> LocalHost:
         command = [sys.executable, "-m", "tunesmith.compute.host"]
         command += ["--name", model_name, "--model", str(model_folder)]
-        command += ["--device", self._device, "--threads", str(self._threads)]
+        command += ["--device", self._device, "--threads", str(self.threads)]
+        command += ["--precision", self._precision]
         command += ["--answering-share", str(self._answering_share)]
         command += ["--max-pass-tokens", str(self._max_pass_tokens)]
-        environment = {**_ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self._threads)}
+        environment = {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self.threads)}
         environment.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
         for name in list(environment):
             if name.startswith("TUNESMITH_"):  # keys are no business of user data's process

@@ -23,6 +23,23 @@ ASK_SECONDS = 1.0  # how long a worker with nothing to tell waits before it asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """A base model that a worker holds, or is loading, for training."""
+
+    base_model: str
+    fingerprint: str | None
+    takes_more: bool  # whether its host has room for one more run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a worker could begin to train at once: `residents`, and others where it has a place."""
+
+    residents: tuple[Resident, ...] = ()
+    takes_others: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
     """A worker's name is stable, its incarnation new with each start of the process.
 
@@ -33,6 +50,7 @@ class Registration:
     incarnation: UUID
     version: str
     devices: tuple[Device, ...] = ()  # those that its hosts compute with
+    room: Room = Room()  # as it is when a training is asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +135,14 @@ class AttemptReleased:
     type: Literal["released"] = "released"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptHalted:
+    """Neither job nor machine is lost, but a person has to help: the job is paused until then."""
+
+    reason: str  # a sentence
+    type: Literal["halted"] = "halted"
+
+
 Report = (
     Validated
     | TrainingStarted
@@ -126,8 +152,16 @@ Report = (
     | TrainingFailed
     | AttemptLost
     | AttemptReleased
+    | AttemptHalted
 )
-ENDINGS = (Validated, TrainingFinished, TrainingFailed, AttemptLost, AttemptReleased)
+ENDINGS = (
+    Validated,
+    TrainingFinished,
+    TrainingFailed,
+    AttemptLost,
+    AttemptReleased,
+    AttemptHalted,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

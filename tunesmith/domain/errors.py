@@ -3,7 +3,8 @@
 TunesmithError            code: a stable slug · message: a sentence · param: the field at fault
 ├── InvalidRequest        400
 │   ├── InvalidTrainingData   (line)
-│   └── InvalidAdapter
+│   ├── InvalidAdapter
+│   └── KeyReused         422   an idempotency key, for another request
 ├── Unauthenticated       401
 ├── PermissionDenied      403   missing scope
 ├── NotFound              404   (kind, reference)
@@ -13,10 +14,14 @@ TunesmithError            code: a stable slug · message: a sentence · param: t
 ├── TooLarge              413
 ├── QuotaExceeded         429
 ├── RateLimited           429   (unit, limit, retry_after_seconds)
+├── TooManyAtOnce         429   uploads that are under way
 └── Unavailable           503   no worker, model still loading
+    └── DiskFull
 
 The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
 """
+
+from uuid import UUID
 
 
 class TunesmithError(Exception):
@@ -49,8 +54,27 @@ class InvalidAdapter(InvalidRequest):
     code = "invalid_adapter"
 
 
+class KeyReused(InvalidRequest):
+    """An idempotency key that another request was made with."""
+
+    code = "idempotency_key_reused"
+
+
 class Unauthenticated(TunesmithError):
+    """`key_id` is that of a key which was good once, and is never told to whoever sent it."""
+
     code = "unauthenticated"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+        self.organization_id = organization_id
 
 
 class PermissionDenied(TunesmithError):
@@ -108,5 +132,15 @@ class RateLimited(TunesmithError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooManyAtOnce(TunesmithError):
+    code = "too_many_at_once"
+
+
 class Unavailable(TunesmithError):
     code = "unavailable"
+
+
+class DiskFull(Unavailable):
+    """Of the server, or of the worker that says it."""
+
+    code = "disk_full"

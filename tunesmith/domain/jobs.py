@@ -10,6 +10,7 @@ from tunesmith.domain.errors import WrongState
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.hyperparameters import Hyperparameters, Method
 from tunesmith.domain.models import TunedModel
+from tunesmith.domain.quotas import DEFAULT_PRIORITY
 
 
 class JobStatus(StrEnum):
@@ -139,6 +140,7 @@ class Job:
     updated_at: datetime | None = None  # when the row was last written; None for what has no row
     progress: Progress | None = None
     model_name: str | None = None
+    priority: int = DEFAULT_PRIORITY  # from 1 to 5; 5 goes first
 
     @property
     def num_trained_tokens(self) -> int:

@@ -16,19 +16,36 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from tunesmith.engine import tiles
 from tunesmith.engine.packing import Segment
+from tunesmith.engine.tiles import Stretch, Tiling
 
 NAME = "tunesmith_segments"
+
+
+_MAX_SCORES = 1 << 20  # of a head: what is longer goes to the fused kernel, which keeps none
 
 
 class SegmentTable:
     """What the layers of one forward share."""
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        numbers = {segment: number for number, segment in enumerate(segments)}
-        self.lengths = [segment.end - segment.start for segment in segments]
-        self.prefixes = [[numbers[p] for p in _prefixes(s)] for s in segments]
+    def __init__(self, segments: Sequence[Segment], *, is_tiled: bool) -> None:
+        self.segments = segments
+        self.short = [is_tiled and _is_short(segment) for segment in segments]
         self._masks: dict[tuple[int, int], Tensor] = {}
+        self._tilings: dict[tuple[int, int], Tiling] = {}
+
+    def tiling(self, heads: int, key_heads: int) -> Tiling:
+        """Of the segments that are short."""
+        key = (heads, key_heads)
+        if key not in self._tilings:
+            stretches = [
+                Stretch(s.start, s.end, tuple((p.start, p.end) for p in _prefixes(s)))
+                for s, is_short in zip(self.segments, self.short, strict=True)
+                if is_short
+            ]
+            self._tilings[key] = Tiling.of(stretches, self.segments[-1].end, heads, key_heads)
+        return self._tilings[key]
 
     def mask(self, num_prefix: int, num_own: int, like: Tensor) -> Tensor:
         """(own, prefix + own), added to the scores: all of the prefix, then causal."""
@@ -37,6 +54,11 @@ class SegmentTable:
             hidden = torch.full((num_own, num_prefix + num_own), float("-inf"), device=like.device)
             self._masks[key] = hidden.triu(num_prefix + 1).to(like.dtype)
         return self._masks[key]
+
+
+def _is_short(segment: Segment) -> bool:
+    own = segment.end - segment.start
+    return own * sum(p.end - p.start for p in [*_prefixes(segment), segment]) <= _MAX_SCORES
 
 
 def _prefixes(segment: Segment) -> list[Segment]:
@@ -79,9 +101,12 @@ def by(attend: Attend) -> Iterator[None]:
 
 
 @contextmanager
-def over_segments(segments: Sequence[Segment]) -> Iterator[None]:
-    """Within this context a forward's one row is a stream of these segments."""
-    token = _table.set(SegmentTable(segments))
+def over_segments(segments: Sequence[Segment], *, is_tiled: bool) -> Iterator[None]:
+    """Within this context a forward's one row is a stream of these segments.
+
+    Where `is_tiled`, short ones are attended over in tiles.
+    """
+    token = _table.set(SegmentTable(segments, is_tiled=is_tiled))
     try:
         yield
     finally:
@@ -108,23 +133,42 @@ def _attend(
             module, query, key, value, attention_mask, scaling=scaling, **others
         )
         return output, None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    tiled = None
+    if any(table.short):
+        tiling = table.tiling(query.shape[1], key.shape[1])
+        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        tiled = tiles.attend(q, k, v, tiling, scale)[None]
+        if all(table.short):
+            return tiled, None
+    parts = [
+        tiled[:, segment.start : segment.end]
+        if is_short and tiled is not None
+        else _alone(query, key, value, segment, table, scale)
+        for segment, is_short in zip(table.segments, table.short, strict=True)
+    ]
+    return torch.cat(parts, dim=1), None
+
+
+def _alone(
+    query: Tensor, key: Tensor, value: Tensor, segment: Segment, table: SegmentTable, scale: float
+) -> Tensor:
+    """One segment by torch's fused kernel, (1, own, heads, size)."""
     num_repeats = query.shape[1] // key.shape[1]
-    queries = torch.split(query, table.lengths, dim=2)  # (1, heads, own, head size) each
-    keys = torch.split(repeat_kv(key, num_repeats), table.lengths, dim=2)
-    values = torch.split(repeat_kv(value, num_repeats), table.lengths, dim=2)
-    outputs = []
-    for number, prefixes in enumerate(table.prefixes):
-        q, k, v = queries[number], keys[number], values[number]
-        if not prefixes:
-            part = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
-        else:
-            num_prefix = sum(table.lengths[prefix] for prefix in prefixes)
-            mask = table.mask(num_prefix, table.lengths[number], q)
-            k = torch.cat([*(keys[prefix] for prefix in prefixes), k], dim=2)
-            v = torch.cat([*(values[prefix] for prefix in prefixes), v], dim=2)
-            part = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
-        outputs.append(part)
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+    prefixes = _prefixes(segment)
+    own = query[:, :, segment.start : segment.end]
+    keys, values = (
+        repeat_kv(
+            torch.cat([x[:, :, p.start : p.end] for p in [*prefixes, segment]], 2), num_repeats
+        )
+        for x in (key, value)
+    )
+    num_own, num_prefix = own.shape[2], keys.shape[2] - own.shape[2]
+    mask = table.mask(num_prefix, num_own, query) if prefixes else None
+    output = scaled_dot_product_attention(
+        own, keys, values, attn_mask=mask, is_causal=not prefixes, scale=scale
+    )
+    return output.transpose(1, 2)
 
 
 def _mask(*args: Any, **kwargs: Any) -> Tensor | None:

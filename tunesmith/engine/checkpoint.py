@@ -1,5 +1,6 @@
 """A run's state on disk: written whole or not at all, and read only when intact."""
 
+import errno
 import hashlib
 import json
 import math
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tunesmith.engine import peft_format
 from tunesmith.engine.data import Dataset
-from tunesmith.engine.errors import BadCheckpoint
+from tunesmith.engine.errors import BadCheckpoint, DiskFull
 from tunesmith.engine.examples import Pair
 from tunesmith.engine.run import Run
 
@@ -23,6 +25,7 @@ MANIFEST_FILE = "manifest.json"
 _MOMENTS_FILE = "optimizer.safetensors"
 _STATE_FILE = "training_state.json"
 _REFERENCE = "reference_logprobs"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNKNOWN = (math.nan, math.nan)
 
 
@@ -107,12 +110,24 @@ def _recall_reference(training: Dataset, logprobs: torch.Tensor) -> None:
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """Yields a temporary sibling; on success it becomes `folder`, durable and with a manifest."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Yields a temporary sibling; on success it becomes `folder`, durable and with a manifest.
+
+    Raises DiskFull, and leaves what was there.
+    """
     temporary = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    yield temporary
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        _finish(temporary, folder)
+    except (OSError, SafetensorError) as error:
+        if not _is_full_disk(error):
+            raise
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise DiskFull(f"The disk is full: {folder.name} could not be written.") from error
+
+
+def _finish(temporary: Path, folder: Path) -> None:
     files = {path.name: _described(path) for path in sorted(temporary.iterdir())}
     manifest = json.dumps({"files": files}, indent=2) + "\n"
     (temporary / MANIFEST_FILE).write_text(manifest, encoding="utf-8")
@@ -124,6 +139,13 @@ def written_whole(folder: Path) -> Iterator[Path]:
     temporary.rename(folder)
     _sync(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _is_full_disk(error: OSError | SafetensorError) -> bool:
+    """safetensors writes by itself, and tells of the system's error in words alone."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(f"os error {number})" in str(error) for number in _FULL)
 
 
 def check_manifest(folder: Path) -> None:

@@ -23,6 +23,7 @@ _ROWS_AT_A_TIME = 100
 class Dataset:
     rows: list[Row]
     num_truncated: int
+    num_lost_tokens: int  # supervised, and beyond the limit
     sha256: str  # of the file's bytes
 
     @property
@@ -31,7 +32,7 @@ class Dataset:
 
     @property
     def num_supervised_tokens(self) -> int:
-        return sum(example.num_supervised_tokens for row in self.rows for example in row.examples)
+        return sum(map(examples.num_supervised_tokens, self.rows))
 
 
 def read(
@@ -49,7 +50,7 @@ def read(
     """
     content = path.read_bytes()
     rows: list[Row] = []
-    num_truncated = 0
+    num_truncated = num_lost = 0
     encode = _ENCODERS[method]
     for line, raw in enumerate(content.split(b"\n"), start=1):
         if not raw.strip():
@@ -60,12 +61,13 @@ def read(
         except BadConversation as error:
             raise BadExample(error.message, line=line, file=file) from error
         num_truncated += examples.num_tokens(kept) < examples.num_tokens(row)
+        num_lost += examples.num_supervised_tokens(row) - examples.num_supervised_tokens(kept)
         rows.append(kept)
         if len(rows) % _ROWS_AT_A_TIME == 0:
             yield Reading(num_rows=len(rows))
     if not rows:
         raise BadExample(f"The {file} file holds no examples.", line=1, file=file)
-    return Dataset(rows, num_truncated, hashlib.sha256(content).hexdigest())
+    return Dataset(rows, num_truncated, num_lost, hashlib.sha256(content).hexdigest())
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ EngineError            code: a stable slug · message: a sentence
 ├── BadLogitBias       a bias on a token that the model does not have
 ├── BadSchema          a JSON schema or function that an answer cannot be held to
 ├── OutOfMemory
+├── DiskFull           a checkpoint or an adapter could not be written
 └── Diverged           the loss is not a number any more
 """
 
@@ -68,6 +69,10 @@ class BadSchema(EngineError):
 
 class OutOfMemory(EngineError):
     code = "out_of_memory"
+
+
+class DiskFull(EngineError):
+    code = "disk_full"
 
 
 class Diverged(EngineError):

@@ -42,3 +42,7 @@ Row = Example | Pair  # a training file holds rows of one kind
 def num_tokens(row: Row) -> int:
     """A prompt counts for each of its answers."""
     return sum(len(example.token_ids) for example in row.examples)
+
+
+def num_supervised_tokens(row: Row) -> int:
+    return sum(example.num_supervised_tokens for example in row.examples)

@@ -14,6 +14,8 @@ from transformers.utils.logging import disable_progress_bar
 from tunesmith.engine import attention, chat
 from tunesmith.engine.adapters import AdapterSet
 from tunesmith.engine.errors import UnsupportedModel
+from tunesmith.engine.precision import Precision, dtype_for
+from tunesmith.engine.shortcuts import Shortcuts
 from tunesmith.engine.vocabulary import Vocabulary
 
 # Attention whose cache is keys and values by position; other layers keep a running state.
@@ -31,6 +33,7 @@ class BaseModel:
         self.config = network.config.get_text_config(decoder=True)
         self.device: torch.device = network.device
         self.adapters = AdapterSet(network, name)
+        self.shortcuts = Shortcuts()  # a trial before training leaves those that hold
         self.vocabulary = Vocabulary(tokenizer)
         self.end_of_text_ids = _end_of_text_ids(network, tokenizer)
         self.context_length = _context_length(self.config)
@@ -43,21 +46,20 @@ class BaseModel:
         *,
         name: str | None = None,
         device: str | None = None,
-        dtype: torch.dtype | None = None,
+        precision: Precision = "auto",
     ) -> "BaseModel":
         """Read a Hugging Face folder. `name` is what saved adapters call their base.
 
-        By default the best device there is, in fp32 on the CPU and bf16 elsewhere.
+        By default the best device there is. The precision "auto" is bf16 where that is faster.
         """
         _check_folder(folder)
         device = device or best_device()
-        dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         tokenizer = _load_tokenizer(folder)
         disable_progress_bar()
         try:
             network, report = AutoModelForCausalLM.from_pretrained(
                 folder,
-                dtype=dtype,
+                dtype=dtype_for(precision, device, folder),
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,

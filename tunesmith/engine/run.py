@@ -57,6 +57,7 @@ class Run:
         """Of all that decides the result: a checkpoint fits only a run with the same."""
         fixed = {k: v for k, v in asdict(self.spec).items() if k not in _FREE_FIELDS}
         fixed["training_data"] = self.training.sha256
+        fixed["dtype"] = str(self.model.network.dtype)
         if self.spec.initial_adapter is not None:
             fixed["initial_adapter"] = peft_format.sha256(self.spec.initial_adapter)
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
@@ -139,6 +140,11 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
         notes.append(f"{obstacle} Each example is trained alone.")
     elif spec.lora.dropout > 0:
         notes.append("Shared prefixes are computed for each example: the LoRA dropout is not 0.")
+    if training.num_lost_tokens:
+        notes.append(
+            f"{training.num_lost_tokens} tokens that should have been learned lie beyond the limit "
+            f"of {limit} tokens, and are not."
+        )
     adapter = _first_adapter(model, spec)
     return Run(
         spec=spec,

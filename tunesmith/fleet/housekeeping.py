@@ -3,27 +3,20 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.domain.assignments import LEASE_SECONDS
 from tunesmith.http import Foundation
-from tunesmith.services import files, scheduling, uploads
+from tunesmith.services import files, idempotency, scheduling, uploads
 
 log = structlog.get_logger()
 
 LEASE_CHECK_SECONDS = 5.0
+SIGHTINGS_SECONDS = 60.0
 SWEEP_SECONDS = 3600.0
 SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row that needs them
-
-
-async def grant_grace(foundation: Foundation) -> None:
-    """Nobody could renew while the server was away: let every lease start anew."""
-    async with foundation.writing() as store:
-        expires_at = foundation.house.now() + timedelta(seconds=LEASE_SECONDS)
-        store.queue.extend_all(expires_at)
+SWEEP_AGE_WHEN_SHORT_SECONDS = 900.0  # a slow upload may then have to be sent again
 
 
 async def end_silent_leases(foundation: Foundation) -> None:
@@ -33,24 +26,48 @@ async def end_silent_leases(foundation: Foundation) -> None:
         with _carrying_on("ending silent leases"):
             async with foundation.writing() as store:
                 num_lost = await run_in_threadpool(
-                    scheduling.requeue_expired, store, foundation.house.now()
+                    scheduling.end_silent, store, foundation.house.now()
                 )
             if num_lost:
                 log.warning("leases expired", count=num_lost)
+
+
+async def write_sightings(foundation: Foundation) -> None:
+    """Runs until cancelled, and writes once more then."""
+    try:
+        while True:
+            await asyncio.sleep(SIGHTINGS_SECONDS)
+            with _carrying_on("writing sightings"):
+                await _write_sightings(foundation)
+    finally:
+        with _carrying_on("writing sightings"):
+            await _write_sightings(foundation)
+
+
+async def _write_sightings(foundation: Foundation) -> None:
+    if not foundation.sightings:
+        return
+    taken = foundation.sightings.take()
+    async with foundation.writing() as store:
+        await run_in_threadpool(taken.write, store)
 
 
 async def sweep_blobs(foundation: Foundation) -> None:
     """Runs until cancelled. What has expired goes first, so that its bytes can go too."""
     while True:
         with _carrying_on("sweeping blobs"):
-            await _remove_expired(foundation)
-            async with foundation.reading() as store:
-                in_use = await run_in_threadpool(store.files.blobs_in_use)
-            blobs = foundation.house.blobs
-            removed = await run_in_threadpool(blobs.sweep, in_use, SWEEP_AGE_SECONDS)
-            if removed:
-                log.info("blobs removed", count=removed)
+            await sweep(foundation, SWEEP_AGE_SECONDS)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep(foundation: Foundation, older_than_seconds: float) -> None:
+    """Remove what has expired, and bytes of this age that nobody needs."""
+    await _remove_expired(foundation)
+    async with foundation.reading() as store:
+        in_use = await run_in_threadpool(store.files.blobs_in_use)
+    removed = await run_in_threadpool(foundation.house.blobs.sweep, in_use, older_than_seconds)
+    if removed:
+        log.info("blobs removed", count=removed)
 
 
 async def _remove_expired(foundation: Foundation) -> None:
@@ -58,8 +75,9 @@ async def _remove_expired(foundation: Foundation) -> None:
     async with foundation.writing() as store:
         num_files = await run_in_threadpool(files.remove_expired, store, now)
         num_parts = await run_in_threadpool(uploads.remove_expired, store, now)
-    if num_files or num_parts:
-        log.info("expired", files=num_files, parts=num_parts)
+        num_keys = await run_in_threadpool(idempotency.remove_old, store, now)
+    if num_files or num_parts or num_keys:
+        log.info("expired", files=num_files, parts=num_parts, idempotency_keys=num_keys)
 
 
 @contextmanager

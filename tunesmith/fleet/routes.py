@@ -25,8 +25,15 @@ from tunesmith.domain.assignments import (
     SampleOutput,
     SamplePart,
 )
-from tunesmith.domain.errors import InvalidRequest, NotFound, TunesmithError, Unauthenticated
+from tunesmith.domain.errors import (
+    DiskFull,
+    InvalidRequest,
+    NotFound,
+    TunesmithError,
+    Unauthenticated,
+)
 from tunesmith.domain.jobs import Task
+from tunesmith.fleet import housekeeping
 from tunesmith.fleet.hub import Connection, Hub
 from tunesmith.http import (
     Foundation,
@@ -114,12 +121,26 @@ async def publish(sha256: str, request: Request) -> None:
     foundation = foundation_of(request)
     async with foundation.as_caller(_secret_of(request), writes=False) as ctx:
         ctx.require(Scope.WORKER)
-    with foundation.house.blobs.writer() as writer:
-        async for chunk in body_stream(request):
-            await run_in_threadpool(writer.write, chunk)
-        if writer.sha256 != sha256:
-            raise InvalidRequest(f"The bytes are {writer.sha256}, not {sha256}; send them again.")
-        await run_in_threadpool(writer.commit)
+    chunks = body_stream(request)
+    blobs = foundation.house.blobs
+    if await run_in_threadpool(blobs.keep, sha256):
+        async for _ in chunks:  # an answer in the midst of a body breaks the connection
+            pass
+        return
+    try:
+        # What a running job has done may take of the room that uploads have to leave.
+        with blobs.writer(min_free_bytes=blobs.min_free_bytes // 2) as writer:
+            async for chunk in chunks:
+                await run_in_threadpool(writer.write, chunk)
+            if writer.sha256 != sha256:
+                found = f"The bytes are {writer.sha256}, not {sha256}; send them again."
+                raise InvalidRequest(found)
+            await run_in_threadpool(writer.commit)
+    except DiskFull:
+        await housekeeping.sweep(foundation, housekeeping.SWEEP_AGE_WHEN_SHORT_SECONDS)
+        async for _ in chunks:
+            pass
+        raise
 
 
 @router.get("/base-models/{file}")

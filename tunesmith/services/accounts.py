@@ -1,9 +1,9 @@
-"""Organizations and keys."""
+"""Who a secret belongs to, and the keys that an installation starts with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from tunesmith.domain.accounts import (
     Credential,
@@ -15,8 +15,7 @@ from tunesmith.domain.accounts import (
     new_secret,
     visible_prefix_of,
 )
-from tunesmith.domain.errors import NotFound, Unauthenticated
-from tunesmith.services.context import Context
+from tunesmith.domain.errors import Unauthenticated
 from tunesmith.store.database import Store
 
 DEFAULT_ORGANIZATION = "default"
@@ -31,14 +30,26 @@ class NewKey:
 
 
 def authenticate(store: Store, secret: str, now: datetime) -> tuple[Organization, Key]:
-    """Whose key this is; raises `Unauthenticated` for an unknown or expired one."""
-    key = store.accounts.find_key(digest_of(secret))
-    if key is None or (key.expires_at is not None and key.expires_at <= now):
-        raise Unauthenticated(
-            f"Incorrect API key provided: {visible_prefix_of(secret)}***. "
-            "Make one with `tunesmith keys create`."
-        )
-    return store.accounts.get_organization(key.organization_id), key
+    """Whose key this is.
+
+    Raises `Unauthenticated` in the same words for a key that is unknown, expired or revoked, or
+    whose organization is suspended.
+    """
+    found = store.accounts.find_key(digest_of(secret))
+    key, organization = (None, None) if found is None else found
+    if (
+        key is not None
+        and organization is not None
+        and key.is_alive(now)
+        and organization.suspended_at is None
+    ):
+        return organization, key
+    raise Unauthenticated(
+        f"Incorrect API key provided: {visible_prefix_of(secret)}***. "
+        "Make one with `tunesmith keys create`.",
+        key_id=None if key is None else key.id,
+        organization_id=None if key is None else key.organization_id,
+    )
 
 
 def authenticate_one_of(
@@ -61,43 +72,49 @@ def authenticate_one_of(
     raise first_error
 
 
-def create_key(
-    ctx: Context,
-    *,
-    name: str,
-    scopes: frozenset[Scope],
-    expires_at: datetime | None = None,
-    email: str | None = None,
-) -> NewKey:
-    """`email` is that of the key's owner, for clients that name it beside the key."""
-    ctx.require(Scope.ADMIN)
-    return _add_key(
-        ctx.store, ctx.organization, name, scopes, new_secret(), ctx.now(), expires_at, email
-    )
-
-
-def list_keys(ctx: Context) -> tuple[Key, ...]:
-    ctx.require(Scope.ADMIN)
-    return ctx.store.accounts.list_keys(ctx.owner)
-
-
-def delete_key(ctx: Context, key_id: UUID) -> None:
-    ctx.require(Scope.ADMIN)
-    if not ctx.store.accounts.delete_key(key_id, ctx.owner):
-        raise NotFound("key", str(key_id))
-
-
 def ensure_key(
     store: Store, *, name: str, scopes: frozenset[Scope], secret: str, now: datetime
 ) -> None:
-    """A key that the operator or the installation chose, in the default organization."""
-    if store.accounts.find_key(digest_of(secret)) is None:
-        _add_key(store, _default_organization(store, now), name, scopes, secret, now)
+    """A key that the operator or the installation chose, in the default organization.
+
+    Whoever can choose it may also take back that it was revoked.
+    """
+    found = store.accounts.find_key(digest_of(secret))
+    if found is None:
+        owner = _default_organization(store, now)
+        made = new_key(owner, name=name, scopes=scopes, secret=secret, now=now)
+        store.accounts.add_key(made.key)
+    elif found[0].revoked_at is not None:
+        store.accounts.change_key(replace(found[0], revoked_at=None))
 
 
 def has_keys(store: Store) -> bool:
     organization = store.accounts.find_organization(DEFAULT_ORGANIZATION)
     return organization is not None and bool(store.accounts.list_keys(organization.id))
+
+
+def new_key(
+    organization: Organization,
+    *,
+    name: str,
+    scopes: frozenset[Scope],
+    now: datetime,
+    secret: str | None = None,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Not stored yet. With a secret of its own unless one was chosen."""
+    secret = secret or new_secret()
+    key = Key(
+        id=uuid4(),
+        organization_id=organization.id,
+        name=name,
+        visible_prefix=visible_prefix_of(secret),
+        digest=digest_of(secret),
+        scopes=scopes,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    return NewKey(key=key, secret=secret)
 
 
 def _require_email(key: Key, credential: Credential) -> None:
@@ -114,28 +131,3 @@ def _default_organization(store: Store, now: datetime) -> Organization:
     made = Organization(id=uuid4(), name="Default", slug=DEFAULT_ORGANIZATION, created_at=now)
     store.accounts.add_organization(made)
     return made
-
-
-def _add_key(
-    store: Store,
-    organization: Organization,
-    name: str,
-    scopes: frozenset[Scope],
-    secret: str,
-    now: datetime,
-    expires_at: datetime | None = None,
-    email: str | None = None,
-) -> NewKey:
-    key = Key(
-        id=uuid4(),
-        organization_id=organization.id,
-        name=name,
-        visible_prefix=visible_prefix_of(secret),
-        digest=digest_of(secret),
-        scopes=scopes,
-        created_at=now,
-        expires_at=expires_at,
-        email=email,
-    )
-    store.accounts.add_key(key)
-    return NewKey(key=key, secret=secret)

@@ -21,7 +21,7 @@ from tunesmith.domain.files import Artifact, Blob, FilePurpose
 from tunesmith.domain.hyperparameters import Hyperparameters
 from tunesmith.domain.jobs import JobStatus, NewJob
 from tunesmith.domain.models import TunedModel, new_short_id
-from tunesmith.services import adapter_files, files, jobs
+from tunesmith.services import adapter_files, audit, files, jobs
 from tunesmith.services.context import Context
 
 MAX_PUBLIC_LISTED = 1000
@@ -58,6 +58,7 @@ def create(ctx: Context, new: NewAdapter) -> RegisteredAdapter:
         modified_at=now,
     )
     ctx.store.adapters.add(adapter)
+    audit.record(ctx, "adapter.create", adapter.id, after=adapter)
     return adapter
 
 
@@ -99,6 +100,7 @@ def delete(ctx: Context, reference: str) -> UUID:
         ctx.store.models.delete_tuned(state.model.id)
     if state.job is not None and not state.job.status.is_final:
         jobs.stop(ctx, state.job.id)
+    audit.record(ctx, "adapter.delete", state.adapter.id, before=state.adapter)
     return state.adapter.id
 
 
@@ -160,6 +162,7 @@ def add_file(ctx: Context, reference: str, name: str, blob: Blob) -> tuple[UUID,
         ctx.store.models.add_tuned(model)
         changed = changed.answered_by(model)
     ctx.store.adapters.replace(adapter, changed)
+    audit.record(ctx, "adapter.add_file", adapter.id, before=adapter, after=changed)
     return adapter.id, file
 
 
@@ -194,6 +197,7 @@ def train(
     )
     made = adapter.made_by(jobs.create(ctx, new))
     ctx.store.adapters.replace(adapter, made)
+    audit.record(ctx, "adapter.train", adapter.id, before=adapter, after=made)
     return made
 
 
@@ -215,6 +219,7 @@ def _begin_again(
     if again == replace(adapter, modified_at=again.modified_at):
         return adapter
     ctx.store.adapters.replace(adapter, again)
+    audit.record(ctx, "adapter.create", adapter.id, before=adapter, after=again)
     return again
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from tunesmith.domain.accounts import Key, Organization, Scope
 from tunesmith.domain.adapters import AdapterLimits
+from tunesmith.domain.audit import Origin
 from tunesmith.domain.errors import PermissionDenied
 from tunesmith.services.ports import Sampler
 from tunesmith.store.blobs import Blobs
@@ -31,12 +32,16 @@ class House:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One caller inside one transaction."""
+    """One caller inside one transaction.
+
+    `organization` is whose things are meant: the key's own, unless an operator names another one.
+    """
 
     store: Store
     house: House
     organization: Organization
     key: Key
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def owner(self) -> UUID:

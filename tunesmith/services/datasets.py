@@ -11,6 +11,7 @@ from tunesmith.domain.datasets import check_training_lines, parse_lines
 from tunesmith.domain.errors import Conflict, InvalidRequest, InvalidTrainingData, NotFound
 from tunesmith.domain.files import Blob, File, FilePurpose, safe_filename
 from tunesmith.domain.paging import Slice
+from tunesmith.services import audit
 from tunesmith.services.context import Context
 from tunesmith.store.blobs import CHUNK_BYTES, Blobs
 
@@ -34,6 +35,7 @@ def add(
         num_examples=num_examples,
     )
     ctx.store.files.add(file)
+    audit.record(ctx, "file.create", file.id, after=file)
     return file
 
 
@@ -66,6 +68,7 @@ def delete(ctx: Context, file_id: UUID) -> None:
     if ctx.store.jobs.is_file_needed(file.id):
         raise Conflict("A job that has not ended needs this dataset; stop or delete the job first.")
     ctx.store.files.delete(file.id, ctx.owner, ctx.now())
+    audit.record(ctx, "file.delete", file.id, before=file)
 
 
 def imported(ctx: Context, path: str, blob: Blob, num_examples: int) -> File:

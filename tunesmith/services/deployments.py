@@ -9,6 +9,7 @@ from tunesmith.domain.events import EventKind
 from tunesmith.domain.ids import to_base36
 from tunesmith.domain.jobs import Action, Job
 from tunesmith.domain.models import Deployment, TunedModel
+from tunesmith.services import audit
 from tunesmith.services.context import Context
 from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
@@ -59,6 +60,7 @@ def deploy(ctx: Context, job_id: UUID) -> Job:
     _require_loadable(ctx, model)
     if ctx.store.deployments.deploy(model.id, ctx.now()):
         tell(ctx.store, job, EventKind.DEPLOYED, now=ctx.now())
+    audit.record(ctx, "job.deploy", job.id, after=model)
     return job
 
 

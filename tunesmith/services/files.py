@@ -10,6 +10,7 @@ from tunesmith.domain.datasets import parse_lines
 from tunesmith.domain.errors import InvalidRequest, InvalidTrainingData
 from tunesmith.domain.files import Blob, File, FilePurpose, safe_filename
 from tunesmith.domain.paging import Page, PageRequest
+from tunesmith.services import audit, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -50,6 +51,7 @@ def add(
 ) -> File:
     """Record a file whose bytes are stored and checked; without a lifetime it stays."""
     ctx.require(Scope.FILES_WRITE)
+    quotas.admit_bytes(ctx, blob.size_bytes)
     now = ctx.now()
     file = File(
         id=uuid4(),
@@ -61,6 +63,7 @@ def add(
         expires_at=None if lifetime is None else now + lifetime,
     )
     ctx.store.files.add(file)
+    audit.record(ctx, "file.create", file.id, after=file)
     return file
 
 
@@ -77,7 +80,9 @@ def list_(ctx: Context, request: PageRequest, purpose: FilePurpose | None) -> Pa
 def delete(ctx: Context, file_id: UUID) -> None:
     """Jobs that were made with the file keep its bytes."""
     ctx.require(Scope.FILES_WRITE)
+    file = ctx.store.files.get(file_id, ctx.owner, ctx.now())
     ctx.store.files.delete(file_id, ctx.owner, ctx.now())
+    audit.record(ctx, "file.delete", file_id, before=file)
 
 
 def content(ctx: Context, file_id: UUID) -> tuple[File, Path]:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from pydantic import TypeAdapter
 
 from tunesmith.domain.accounts import Scope
-from tunesmith.domain.errors import InvalidRequest, NotFound
+from tunesmith.domain.errors import InvalidRequest, NotFound, WrongState
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import (
@@ -26,7 +26,7 @@ from tunesmith.domain.jobs import (
     Task,
 )
 from tunesmith.domain.paging import Page, PageRequest, Slice
-from tunesmith.services import deliveries, integrations
+from tunesmith.services import audit, deliveries, integrations, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.database import Store
 
@@ -55,6 +55,8 @@ def create(ctx: Context, new: NewJob) -> Job:
             code="model_not_available",
         )
     _check_limits(new)
+    ctx.house.blobs.require_room()  # for its checkpoints
+    quota = quotas.admit_job(ctx)
     now = ctx.now()
     job = Job(
         id=uuid4(),
@@ -82,12 +84,49 @@ def create(ctx: Context, new: NewJob) -> Job:
         key_id=ctx.key.id,
         needs_deployment=new.needs_deployment,
         updated_at=now,
+        priority=quota.default_priority,
     )
-    ctx.store.jobs.add(job)
-    ctx.store.queue.push(job.id, Task.VALIDATE, now)
-    integrations.open_runs(ctx.store, job, now)
-    tell(ctx.store, job, EventKind.CREATED, now=now)
-    tell(ctx.store, job, EventKind.VALIDATING, now=now)
+    _add(ctx, job)
+    audit.record(ctx, "job.create", job.id, after=job)
+    return job
+
+
+def reproduce(ctx: Context, job_id: UUID) -> Job:
+    """A new job with the bytes, the recipe and the seed of one that has succeeded.
+
+    The files may have been deleted meanwhile: a job keeps its bytes.
+    """
+    ctx.require(Scope.JOBS_WRITE)
+    original = ctx.store.jobs.get(job_id, ctx.owner)
+    if original.status is not JobStatus.SUCCEEDED:
+        raise WrongState("reproduced", original.status)
+    ctx.house.blobs.require_room()
+    quota = quotas.admit_job(ctx)
+    now = ctx.now()
+    job = Job(
+        id=uuid4(),
+        organization_id=ctx.owner,
+        base_model=original.base_model,
+        training_file=original.training_file,
+        validation_file=original.validation_file,
+        method=original.method,
+        initial_model=original.initial_model,
+        hyperparameters=original.hyperparameters,
+        seed=original.seed,
+        suffix=original.suffix,
+        metadata=None,
+        status=JobStatus.VALIDATING,
+        attempt=0,
+        created_at=now,
+        name=original.name,
+        description=f"Reproduces job {original.id}.",
+        key_id=ctx.key.id,
+        needs_deployment=original.needs_deployment,
+        updated_at=now,
+        priority=quota.default_priority,
+    )
+    _add(ctx, job)
+    audit.record(ctx, "job.reproduce", job.id, after=job)
     return job
 
 
@@ -137,8 +176,9 @@ def stop(ctx: Context, job_id: UUID) -> Job:
     now = ctx.now()
     stopped = job.stopped(now)
     ctx.store.jobs.replace(job, stopped)
-    ctx.store.queue.remove(job.id)
+    ctx.store.queue.remove(job.id, now)
     tell(ctx.store, job, EventKind.STOPPED, now=now)
+    audit.record(ctx, "job.stop", job.id, before=job, after=stopped)
     return stopped
 
 
@@ -155,6 +195,8 @@ def restart(
     """
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
+    job.require(Action.RESTART)
+    quotas.admit_job(ctx)
     now = ctx.now()
     restarted = replace(
         job.restarted(),
@@ -167,8 +209,9 @@ def restart(
     ctx.store.events.retire_steps(job.id)
     ctx.store.integrations.delete_all(job.id)
     integrations.open_runs(ctx.store, job, now)
-    ctx.store.queue.push(job.id, Task.VALIDATE, now)
+    ctx.store.queue.push(restarted, Task.VALIDATE, now)
     tell(ctx.store, job, EventKind.RESTARTED, now=now)
+    audit.record(ctx, "job.restart", job.id, before=job, after=restarted)
     return restarted
 
 
@@ -180,7 +223,7 @@ def delete(ctx: Context, job_id: UUID) -> None:
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     job.require(Action.DELETE)
-    ctx.store.queue.remove(job.id)
+    ctx.store.queue.remove(job.id, ctx.now())
     ctx.store.models.delete_checkpoints(job.id)
     ctx.store.models.forget_job(job.id)
     ctx.store.jobs.delete_checkpoints(job.id)
@@ -189,6 +232,7 @@ def delete(ctx: Context, job_id: UUID) -> None:
     if job.results_file_id is not None:
         ctx.store.files.discard(job.results_file_id)
     ctx.store.jobs.delete(job)
+    audit.record(ctx, "job.delete", job.id, before=job)
 
 
 def warn(ctx: Context, job: Job, message: str) -> None:
@@ -237,6 +281,15 @@ def tell(
     )
     if kind in _OUTCOMES:
         deliveries.announce(store, job, _OUTCOMES[kind], now)
+
+
+def _add(ctx: Context, job: Job) -> None:
+    now = job.created_at
+    ctx.store.jobs.add(job)
+    ctx.store.queue.push(job, Task.VALIDATE, now)
+    integrations.open_runs(ctx.store, job, now)
+    tell(ctx.store, job, EventKind.CREATED, now=now)
+    tell(ctx.store, job, EventKind.VALIDATING, now=now)
 
 
 def _digest(ctx: Context, new: NewJob) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from tunesmith.domain.assignments import (
     LEASE_SECONDS,
+    AttemptHalted,
     AttemptLost,
     AttemptReleased,
     CheckpointPublished,
@@ -23,7 +24,7 @@ from tunesmith.domain.assignments import (
     Validated,
     Wish,
 )
-from tunesmith.domain.errors import InvalidRequest, StaleAttempt
+from tunesmith.domain.errors import InvalidRequest, NotFound, StaleAttempt
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.files import Artifact, File, FilePurpose
 from tunesmith.domain.jobs import Job, Progress, Task
@@ -41,16 +42,29 @@ def record(
 
     A batch that was stored before is passed over, so that it may be sent again.
     """
+    _lock(store, job_id, attempt)
     expires_at = now + timedelta(seconds=LEASE_SECONDS)
     lease = store.queue.renew(job_id, attempt, expires_at)
     if lease is None:
-        raise StaleAttempt(f"Attempt {attempt} of job {job_id} is over.")
+        raise _over(job_id, attempt)
     if batch.sequence > lease.batches_stored:
         store.queue.batch_stored(job_id, batch.sequence)
         for report in batch.reports:
             _record_one(store, blobs, lease, report, now)
     job = store.jobs.get_for_worker(job_id)
     return Receipt(wanted=Wish.PAUSE if job.is_pause_wanted else None)
+
+
+def _lock(store: Store, job_id: UUID, attempt: int) -> None:
+    """The job's row before its entry's, as whoever stops or pauses the job does."""
+    try:
+        store.jobs.get_for_worker(job_id)
+    except NotFound:
+        raise _over(job_id, attempt) from None
+
+
+def _over(job_id: UUID, attempt: int) -> StaleAttempt:
+    return StaleAttempt(f"Attempt {attempt} of job {job_id} is over.")
 
 
 def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: datetime) -> None:
@@ -73,6 +87,8 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
             scheduling.lose(store, lease, report.reason, now)
         case AttemptReleased():
             scheduling.release(store, lease, now)
+        case AttemptHalted():
+            scheduling.halt(store, lease, report.reason, now)
         case _:
             assert_never(report)
 
@@ -80,7 +96,7 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
 def _validated(store: Store, job: Job, report: Validated, now: datetime) -> None:
     resolved = job.hyperparameters.resolved(report.num_examples)
     store.jobs.replace(job, job.validated(resolved))
-    store.queue.put_back(job.id, Task.TRAIN, now, losses=0)
+    store.queue.put_back(job.id, Task.TRAIN, now)
     tell(store, job, EventKind.VALIDATED, now=now, num_examples=report.num_examples)
 
 
@@ -134,6 +150,8 @@ def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
             data=metrics,
         )
     )
+    if is_new:
+        store.shares.add_trained_tokens(job.organization_id, report.metrics.tokens, now)
     changed = replace(job, progress=_progress(job, report, metrics, is_new=is_new))
     if report.remaining_seconds is not None:
         finish = now + timedelta(seconds=report.remaining_seconds)
@@ -181,7 +199,7 @@ def _finished(
             now=now,
         ),
     )
-    store.queue.remove(job.id)
+    store.queue.remove(job.id, now)
     short_id = model.short_id
     tell(store, job, EventKind.MODEL_CREATED, now=now, tuned_model_short_id=short_id)
     tell(store, job, EventKind.SUCCEEDED, now=now)

@@ -1,4 +1,4 @@
-"""How much an organization may ask in a minute: a bucket for requests, and one for tokens.
+"""How much an organization, or a key, may ask in a minute: a bucket of requests, one of tokens.
 
 The buckets are in this process's memory: of several servers, each has its own.
 """
@@ -49,43 +49,62 @@ class _Bucket:
 
 
 class Limiter:
-    """For one thread, the event loop's. `per_minute` names the units that are limited."""
+    """For one thread, the event loop's. `per_minute` names the units that are limited.
+
+    `per_key` are the limits of each key beside those of its organization.
+    """
 
     def __init__(
         self,
         per_minute: Mapping[Unit, int],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        per_key: Mapping[Unit, int] | None = None,
     ) -> None:
         self._per_minute = dict(per_minute)
+        self._per_key = dict(per_key or {})
         self._clock = clock
         self._buckets: dict[tuple[UUID, Unit], _Bucket] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._per_minute)
+        return bool(self._per_minute or self._per_key)
 
-    def admit(self, owner: UUID) -> None:
+    def admit(self, owner: UUID, key: UUID | None = None) -> None:
         """Count a request; raises `RateLimited`, and counts nothing, where a bucket is empty.
 
         How many tokens it takes is known when it is answered. So it is let in while any are left,
         and what it takes beyond them is a debt.
         """
-        for unit in self._per_minute:
-            bucket = self._bucket(owner, unit)
-            if bucket.level < 1:
-                raise RateLimited(unit, bucket.limit, retry_after_seconds=bucket.seconds_until(1))
-        self.spend(owner, Unit.REQUESTS, 1)
+        for unit in Unit:
+            for bucket in self._buckets_of(owner, key, unit):
+                if bucket.level < 1:
+                    wait = bucket.seconds_until(1)
+                    raise RateLimited(unit, bucket.limit, retry_after_seconds=wait)
+        self.spend(owner, Unit.REQUESTS, 1, key)
 
-    def spend(self, owner: UUID, unit: Unit, amount: int) -> None:
-        if unit in self._per_minute:
-            self._bucket(owner, unit).level -= amount
+    def spend(self, owner: UUID, unit: Unit, amount: int, key: UUID | None = None) -> None:
+        for bucket in self._buckets_of(owner, key, unit):
+            bucket.level -= amount
 
     def standings(self, owner: UUID) -> tuple[Standing, ...]:
-        return tuple(self._standing(unit, self._bucket(owner, unit)) for unit in self._per_minute)
+        """Of the organization."""
+        return tuple(
+            self._standing(unit, self._bucket(owner, unit, limit))
+            for unit, limit in self._per_minute.items()
+        )
 
-    def _bucket(self, owner: UUID, unit: Unit) -> _Bucket:
+    def _buckets_of(self, owner: UUID, key: UUID | None, unit: Unit) -> list[_Bucket]:
+        found = []
+        if unit in self._per_minute:
+            found.append(self._bucket(owner, unit, self._per_minute[unit]))
+        if key is not None and unit in self._per_key:
+            found.append(self._bucket(key, unit, self._per_key[unit]))
+        return found
+
+    def _bucket(self, whose: UUID, unit: Unit, limit: int) -> _Bucket:
         """As it is now."""
-        now, limit = self._clock(), self._per_minute[unit]
-        bucket = self._buckets.setdefault((owner, unit), _Bucket(limit, limit, now))
+        now = self._clock()
+        bucket = self._buckets.setdefault((whose, unit), _Bucket(limit, limit, now))
         bucket.fill(now)
         return bucket
 
@@ -102,10 +121,13 @@ class Limiter:
 class MeteredSampler:
     """A `Sampler` that counts what its answers take from their owner's tokens."""
 
-    def __init__(self, sampler: Sampler, limiter: Limiter, owner: UUID) -> None:
+    def __init__(
+        self, sampler: Sampler, limiter: Limiter, owner: UUID, key: UUID | None = None
+    ) -> None:
         self._sampler = sampler
         self._limiter = limiter
         self._owner = owner
+        self._key = key
 
     @property
     def is_busy(self) -> bool:
@@ -122,9 +144,9 @@ class MeteredSampler:
                         taken += 1  # all that is known of an answer that nobody waits for
                     yield output
         finally:
-            self._limiter.spend(self._owner, Unit.TOKENS, taken)
+            self._limiter.spend(self._owner, Unit.TOKENS, taken, self._key)
 
     async def embed(self, request: EmbedRequest) -> SampleOutput:
         output = await self._sampler.embed(request)
-        self._limiter.spend(self._owner, Unit.TOKENS, output.prompt_tokens)
+        self._limiter.spend(self._owner, Unit.TOKENS, output.prompt_tokens, self._key)
         return output

@@ -7,6 +7,7 @@ from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import Conflict, NotFound
 from tunesmith.domain.files import Artifact
 from tunesmith.domain.models import TunedModel
+from tunesmith.services import audit
 from tunesmith.services.context import Context
 
 
@@ -21,21 +22,23 @@ def list_bases(ctx: Context) -> tuple[BaseModel, ...]:
 
 def add_base(ctx: Context, model: BaseModel) -> None:
     """Offer a base model, or change the one of that name."""
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     for name in (model.name, *model.aliases):
         other = ctx.store.models.find_base(name)
         is_taken = other is not None and name in (other.name, *other.aliases)
         if other is not None and is_taken and other.name != model.name:
             raise Conflict(f"{name!r} already names the base model {other.name!r}.", param="name")
     ctx.store.models.put_base(model)
+    audit.record(ctx, "base_model.put", model.name, after=model)
 
 
 def delete_base(ctx: Context, name: str) -> None:
     """Take a base model out of the catalogue; its weights stay where they are."""
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     if not ctx.store.models.delete_base(name):
         raise NotFound("base model", name)
     ctx.store.measurements.forget_throughputs(name)  # other weights may take the name
+    audit.record(ctx, "base_model.delete", name)
 
 
 def find_tuned(ctx: Context, short_id: str) -> TunedModel | None:
@@ -67,6 +70,7 @@ def list_tuned(ctx: Context) -> tuple[TunedModel, ...]:
 def delete_tuned(ctx: Context, model: TunedModel) -> None:
     ctx.require(Scope.JOBS_WRITE)
     ctx.store.models.delete_tuned(model.id)
+    audit.record(ctx, "model.delete", model.id, before=model)
 
 
 def file_of(ctx: Context, model: TunedModel, name: str) -> tuple[Artifact, Path]:

@@ -8,6 +8,7 @@ from tunesmith.domain.errors import NotFound
 from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page, PageRequest
 from tunesmith.domain.permissions import ModelPermission
+from tunesmith.services import audit
 from tunesmith.services.context import Context
 
 
@@ -28,6 +29,7 @@ def revoke(ctx: Context, model: TunedModel, permission_id: UUID) -> None:
     ctx.require(Scope.ADMIN)
     if not ctx.store.permissions.delete(permission_id, model.id):
         raise NotFound("permission", str(permission_id))
+    audit.record(ctx, "permission.revoke", permission_id, before=model)
 
 
 def _ensure(ctx: Context, model: TunedModel, project: str) -> ModelPermission:
@@ -43,4 +45,5 @@ def _ensure(ctx: Context, model: TunedModel, project: str) -> ModelPermission:
         created_at=ctx.now(),
     )
     ctx.store.permissions.add(made)
+    audit.record(ctx, "permission.grant", made.id, after=made)
     return made

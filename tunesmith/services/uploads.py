@@ -17,7 +17,7 @@ from tunesmith.domain.uploads import (
     UploadPart,
     UploadStatus,
 )
-from tunesmith.services import files
+from tunesmith.services import audit, files, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -44,6 +44,7 @@ class Assembly:
 
 def create(ctx: Context, new: NewUpload) -> Upload:
     ctx.require(Scope.FILES_WRITE)
+    quotas.admit_bytes(ctx, new.size_bytes)
     upload = Upload(
         id=uuid4(),
         organization_id=ctx.owner,
@@ -54,6 +55,7 @@ def create(ctx: Context, new: NewUpload) -> Upload:
         created_at=ctx.now(),
     )
     ctx.store.uploads.add(upload)
+    audit.record(ctx, "upload.create", upload.id, after=upload)
     return upload
 
 
@@ -75,8 +77,10 @@ def add_part(ctx: Context, upload_id: UUID, blob: Blob) -> UploadPart:
         raise InvalidRequest(
             "The parts are far larger together than the upload was said to be.", param="data"
         )
+    quotas.admit_bytes(ctx, blob.size_bytes)
     part = UploadPart(id=uuid4(), upload_id=upload.id, blob=blob, created_at=ctx.now())
     ctx.store.uploads.add_part(part)
+    audit.record(ctx, "upload.add_part", upload.id, after=part)
     return part
 
 
@@ -126,6 +130,7 @@ def complete(ctx: Context, assembly: Assembly, blob: Blob) -> CompletedUpload:
     upload = ctx.store.uploads.get(assembly.upload.id, ctx.owner)
     if upload.status is not UploadStatus.PENDING:
         return _again(ctx, upload, assembly.completion)
+    ctx.store.uploads.delete_parts(upload.id)  # their bytes are the file's from here on
     file = files.add(
         ctx,
         filename=upload.filename,
@@ -135,13 +140,16 @@ def complete(ctx: Context, assembly: Assembly, blob: Blob) -> CompletedUpload:
     )
     completed = upload.completed(assembly.completion, file.id)
     _settle(ctx, completed)
+    audit.record(ctx, "upload.complete", upload.id, before=upload, after=completed)
     return CompletedUpload(upload=completed, file=file)
 
 
 def cancel(ctx: Context, upload_id: UUID) -> Upload:
     """Raises `InvalidRequest` for an upload that is final already."""
-    cancelled = get_pending(ctx, upload_id).cancelled()
+    upload = get_pending(ctx, upload_id)
+    cancelled = upload.cancelled()
     _settle(ctx, cancelled)
+    audit.record(ctx, "upload.cancel", upload.id, before=upload, after=cancelled)
     return cancelled
 
 

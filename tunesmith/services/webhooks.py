@@ -13,7 +13,7 @@ from tunesmith.domain.webhooks import (
     check_url,
     new_signing_secret,
 )
-from tunesmith.services import deliveries
+from tunesmith.services import audit, deliveries
 from tunesmith.services.context import Context
 
 MAX_ENDPOINTS = 10  # of an organization
@@ -37,6 +37,7 @@ def create(
         created_at=ctx.now(),
     )
     ctx.store.webhooks.add_endpoint(endpoint)
+    audit.record(ctx, "webhook.create", endpoint.id, after=endpoint)
     return endpoint
 
 
@@ -54,6 +55,7 @@ def delete(ctx: Context, endpoint_id: UUID) -> None:
     ctx.require(Scope.ADMIN)
     if not ctx.store.webhooks.delete_endpoint(endpoint_id, ctx.owner):
         raise NotFound("webhook", str(endpoint_id))
+    audit.record(ctx, "webhook.delete", endpoint_id)
 
 
 def test(ctx: Context, endpoint_id: UUID) -> Delivery:
@@ -62,6 +64,7 @@ def test(ctx: Context, endpoint_id: UUID) -> Delivery:
     endpoint = ctx.store.webhooks.get_endpoint(endpoint_id, ctx.owner)
     outcome = next(outcome for outcome in OUTCOMES if outcome in endpoint.outcomes)
     event = JobEnded(id=uuid4(), job_id=uuid4(), outcome=outcome, created_at=ctx.now())
+    audit.record(ctx, "webhook.test", endpoint.id, before=endpoint, after=endpoint)
     return deliveries.add(ctx.store, endpoint.id, event)
 
 

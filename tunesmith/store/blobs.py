@@ -7,27 +7,41 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from tunesmith.domain import disk
 from tunesmith.domain.datasets import read_lines
-from tunesmith.domain.errors import NotFound, TooLarge
+from tunesmith.domain.disk import full_disk_named
+from tunesmith.domain.errors import DiskFull, NotFound, TooLarge
 from tunesmith.domain.files import Blob
 
 CHUNK_BYTES = 1024 * 1024
 
 
 class BlobWriter:
-    """Takes bytes as they come; nothing is visible until `commit`."""
+    """Takes bytes as they come; nothing is visible until `commit`.
 
-    def __init__(self, folder: Path, place: Callable[[str], Path], max_bytes: int | None) -> None:
+    All of it raises `DiskFull` rather than leave less than `min_free_bytes`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        place: Callable[[str], Path],
+        max_bytes: int | None,
+        min_free_bytes: int,
+    ) -> None:
+        require_free(folder, min_free_bytes)
         self._path = folder / uuid4().hex
-        self._file: BinaryIO = self._path.open("xb")
+        with full_disk_named():
+            self._file: BinaryIO = self._path.open("xb")
         self._place = place
         self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
         self._digest = hashlib.sha256()
         self.size_bytes = 0
 
@@ -35,8 +49,10 @@ class BlobWriter:
         self.size_bytes += len(chunk)
         if self._max_bytes is not None and self.size_bytes > self._max_bytes:
             raise TooLarge(f"The file is larger than the limit of {self._max_bytes:,} bytes.")
+        require_free(self._path.parent, self._min_free_bytes + len(chunk))
         self._digest.update(chunk)
-        self._file.write(chunk)
+        with full_disk_named():
+            self._file.write(chunk)
 
     @property
     def sha256(self) -> str:
@@ -45,9 +61,11 @@ class BlobWriter:
 
     def peek(self) -> Path:
         """Where what was written so far can be read, before it is decided to keep it."""
-        self._file.flush()
+        with full_disk_named():
+            self._file.flush()
         return self._path
 
+    @full_disk_named()
     def commit(self) -> Blob:
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -61,32 +79,59 @@ class BlobWriter:
 
     def abort(self) -> None:
         """Forget what was written; harmless after `commit`."""
-        self._file.close()
+        with suppress(OSError):  # what is still in its buffer has no room, and is wanted no more
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
 
 class Blobs:
-    def __init__(self, folder: Path) -> None:
+    """`min_free_bytes` are left on the disk, for the database and for what must go on."""
+
+    def __init__(self, folder: Path, min_free_bytes: int = 0) -> None:
         self._folder = folder
+        self.min_free_bytes = min_free_bytes
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def is_short_of_room(self) -> bool:
+        return disk.free_bytes(self._folder) < self.min_free_bytes
+
+    def require_room(self) -> None:
+        """Raises `DiskFull` where nothing new should begin."""
+        require_free(self._folder, self.min_free_bytes)
+
     @contextmanager
-    def writer(self, max_bytes: int | None = None) -> Iterator[BlobWriter]:
-        """A writer that is aborted unless it was committed."""
-        writer = BlobWriter(self._incoming, self._place, max_bytes)
+    def writer(
+        self, max_bytes: int | None = None, min_free_bytes: int | None = None
+    ) -> Iterator[BlobWriter]:
+        """A writer that is aborted unless it was committed.
+
+        `min_free_bytes` is in the place of the house's, for what may take of its reserve.
+        """
+        floor = self.min_free_bytes if min_free_bytes is None else min_free_bytes
+        writer = BlobWriter(self._incoming, self._place, max_bytes, floor)
         try:
             yield writer
         finally:
             writer.abort()
 
     def put(self, content: bytes) -> Blob:
-        with self.writer() as writer:
+        """For what is small, and the end of something: it may take of the reserve."""
+        with self.writer(min_free_bytes=0) as writer:
             writer.write(content)
             return writer.commit()
 
     def has(self, sha256: str) -> bool:
         return self._place(sha256).is_file()
+
+    def keep(self, sha256: str) -> bool:
+        """Whether the bytes are there; the time of those that are is renewed."""
+        try:
+            os.utime(self._place(sha256))
+        except FileNotFoundError:
+            return False
+        return True
 
     def path(self, sha256: str) -> Path:
         """Where the bytes lie; raises `NotFound`."""
@@ -119,6 +164,12 @@ class Blobs:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise NotFound("blob", sha256[:80])
         return self._folder / sha256[:2] / sha256
+
+
+def require_free(folder: Path, min_free_bytes: int) -> None:
+    """Raises `DiskFull`."""
+    if disk.free_bytes(folder) < min_free_bytes:
+        raise DiskFull(disk.shortage("the server", folder, min_free_bytes))
 
 
 def _modified_at(path: Path) -> float:

@@ -16,18 +16,21 @@ import structlog
 from alembic import command
 from alembic.config import Config
 
-from tunesmith.domain.errors import Unavailable
+from tunesmith.domain.errors import DiskFull, InvalidRequest, Unavailable
 from tunesmith.store.accounts import Accounts
 from tunesmith.store.adapters import Adapters
+from tunesmith.store.audit import Audit
 from tunesmith.store.deployments import Deployments
 from tunesmith.store.events import Events
 from tunesmith.store.files import Files
+from tunesmith.store.idempotency import IdempotencyKeys
 from tunesmith.store.integrations import Integrations
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.measurements import Measurements
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.queue import Queue
+from tunesmith.store.shares import Shares
 from tunesmith.store.uploads import Uploads
 from tunesmith.store.webhooks import Webhooks
 
@@ -36,6 +39,7 @@ log = structlog.get_logger()
 _WRITES = "tunesmith_writes"
 MAX_READERS = 16  # transactions at once beside the one that writes
 _SPARE_CONNECTIONS = 4  # for what runs outside requests
+PATIENCE_SECONDS = 20.0
 
 
 class Store:
@@ -47,6 +51,7 @@ class Store:
         self.uploads = Uploads(connection)
         self.jobs = Jobs(connection)
         self.queue = Queue(connection)
+        self.shares = Shares(connection)
         self.events = Events(connection)
         self.models = Models(connection)
         self.measurements = Measurements(connection)
@@ -55,15 +60,23 @@ class Store:
         self.integrations = Integrations(connection)
         self.permissions = Permissions(connection)
         self.deployments = Deployments(connection)
+        self.audit = Audit(connection)
+        self.idempotency_keys = IdempotencyKeys(connection)
 
 
 class Database:
-    """`url` is SQLAlchemy's, such as `sqlite:////srv/tunesmith/tunesmith.db`."""
+    """`url` is SQLAlchemy's, such as `sqlite:////srv/tunesmith/tunesmith.db`.
 
-    def __init__(self, url: str) -> None:
+    PostgreSQL ends a transaction that is left lying for `patience_seconds`: a server that is
+    halted amid a decision holds up the others for no longer, and what it decides comes too late.
+    """
+
+    def __init__(self, url: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         num_connections = MAX_READERS + 1 + _SPARE_CONNECTIONS
         self._engine = sa.create_engine(
             url,
+            connect_args=_connect_args(sa.make_url(url), patience_seconds),
+            poolclass=sa.QueuePool,
             pool_size=num_connections,
             max_overflow=0,
             json_serializer=partial(json.dumps, ensure_ascii=False),  # keys are found as written
@@ -112,12 +125,28 @@ class Database:
 
 @contextmanager
 def _trouble_named() -> Iterator[None]:
-    """A full disk or a server that is away is nobody's mistake: it may go well the next time."""
+    """A full disk or a server that is away is nobody's mistake: it may go well the next time.
+
+    What no column can hold is the asker's, wherever it slipped through.
+    """
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+    except (sa.exc.DataError, UnicodeEncodeError, OverflowError) as error:
+        log.info("cannot be kept", reason=type(error).__name__)
+        raise InvalidRequest("A text or a number in the request cannot be kept.") from error
+    except (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.TimeoutError) as error:
         log.exception("database trouble")
+        if "database or disk is full" in str(error):
+            raise DiskFull("The disk of the database is full; make room and try again.") from error
         raise Unavailable("The database cannot be used just now; try again later.") from error
+
+
+def _connect_args(url: sa.URL, patience_seconds: float) -> dict[str, Any]:
+    if url.get_backend_name() != "postgresql":
+        return {}
+    patience = int(patience_seconds * 1000)
+    given = url.query.get("options", "")
+    return {"options": f"{given} -c idle_in_transaction_session_timeout={patience}".strip()}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

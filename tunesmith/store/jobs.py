@@ -109,6 +109,10 @@ class Jobs:
         query = sa.select(jobs.c.seq).where(uses, jobs.c.status.not_in(final)).limit(1)
         return self._connection.scalar(query) is not None
 
+    def set_priority(self, job_id: UUID, priority: int) -> None:
+        where = jobs.c.id == job_id
+        self._connection.execute(sa.update(jobs).where(where).values(priority=priority))
+
     def touch(self, job_id: UUID, now: datetime) -> None:
         """For a change that adds nothing to the job's events."""
         self._connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(updated_at=now))
@@ -227,6 +231,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "progress": plain(_PROGRESS, job.progress),
         "num_trained_tokens": job.num_trained_tokens,
         "model_name": job.model_name,
+        "priority": job.priority,
         "training_filename": job.training_file.filename,
         "training_reference": job.training_file.reference,
         "validation_filename": None if validation is None else validation.filename,
@@ -267,6 +272,7 @@ def _job(row: Row) -> Job:
         updated_at=row["updated_at"],
         progress=_PROGRESS.validate_python(row["progress"]),
         model_name=row["model_name"],
+        priority=row["priority"],
     )
 
 

@@ -11,8 +11,10 @@ from pydantic import TypeAdapter
 
 from tunesmith.domain.assignments import RENEW_SECONDS, Registration
 from tunesmith.domain.devices import Device
-from tunesmith.domain.jobs import Task
-from tunesmith.store.tables import jobs, queue, workers
+from tunesmith.domain.fair_share import Candidate
+from tunesmith.domain.jobs import Job, Task
+from tunesmith.store.rows import Row
+from tunesmith.store.tables import fair_shares, jobs, organizations, queue, workers
 
 _SEEN_EVERY = timedelta(minutes=1)
 _DEVICES = TypeAdapter(tuple[Device, ...])
@@ -26,20 +28,44 @@ class Lease:
     attempt: int
     task: Task
     batches_stored: int
-    losses: int  # attempts lost since the last progress
+    losses: int  # attempts that a worker reported as lost, since the last progress
+    silences: int  # attempts whose worker fell silent, since then
     worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An entry that nobody is at work on, nor may be before `available_at`."""
+
+    job_id: UUID
+    candidate: Candidate
+    available_at: datetime
+    losses: int
 
 
 class Queue:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def push(self, job_id: UUID, task: Task, now: datetime) -> None:
-        row = {"job_id": job_id, "task": task, "available_at": now}
-        self._connection.execute(sa.insert(queue).values(**row))
+    def push(self, job: Job, task: Task, now: datetime) -> None:
+        self._connection.execute(
+            sa.insert(queue).values(
+                job_id=job.id,
+                task=task,
+                available_at=now,
+                organization_id=job.organization_id,
+                base_model=job.base_model,
+                priority=job.priority,
+            )
+        )
 
-    def remove(self, job_id: UUID) -> None:
+    def remove(self, job_id: UUID, now: datetime) -> None:
+        self._charge(job_id, now)
         self._connection.execute(sa.delete(queue).where(queue.c.job_id == job_id))
+
+    def set_priority(self, job_id: UUID, priority: int) -> None:
+        where = queue.c.job_id == job_id
+        self._connection.execute(sa.update(queue).where(where).values(priority=priority))
 
     def register(self, registration: Registration, plain: dict[str, object], now: datetime) -> None:
         row = {"incarnation": registration.incarnation, "registration": plain, "seen_at": now}
@@ -51,6 +77,11 @@ class Queue:
         """What a worker computes with, whenever it was here."""
         query = sa.select(workers.c.registration).where(workers.c.name == worker)
         return _devices(self._connection.scalar(query) or {})
+
+    def count_workers(self, seen_since: datetime) -> int:
+        where = workers.c.seen_at >= seen_since
+        query = sa.select(sa.func.count()).select_from(workers).where(where)
+        return self._connection.execute(query).scalar_one()
 
     def list_devices(self, seen_since: datetime) -> tuple[Device, ...]:
         """What the workers compute with that were here since then."""
@@ -71,48 +102,73 @@ class Queue:
         where = (workers.c.name == worker, workers.c.incarnation == incarnation)
         return self._connection.scalar(sa.select(workers.c.name).where(*where)) is not None
 
-    def lease_next(
-        self,
-        worker: str,
-        incarnation: UUID,
-        now: datetime,
-        expires_at: datetime,
-        tasks: Collection[Task] = tuple(Task),
-    ) -> Lease | None:
-        """Give the oldest entry that waits for one of these tasks to a worker.
+    def has_waiting(self, now: datetime, tasks: Collection[Task]) -> bool:
+        """Whether anything could be given out, quotas aside."""
+        is_free = (queue.c.worker.is_(None), queue.c.available_at <= now)
+        query = sa.select(queue.c.seq).where(*is_free, queue.c.task.in_(tasks)).limit(1)
+        return self._connection.scalar(query) is not None
 
-        It comes under a new attempt number.
+    def list_candidates(self, now: datetime, tasks: Collection[Task]) -> list[Candidate]:
+        """The first of each organization's jobs, by task, priority and base model."""
+        group = (queue.c.organization_id, queue.c.task, queue.c.priority, queue.c.base_model)
+        query = (
+            sa.select(
+                *group,
+                sa.func.min(queue.c.seq).label("seq"),
+                sa.func.min(queue.c.passed_over_at).label("passed_over_at"),
+            )
+            .where(queue.c.worker.is_(None), queue.c.task.in_(tasks), queue.c.available_at <= now)
+            .group_by(*group)
+        )
+        return [_candidate(row) for row in self._connection.execute(query).mappings()]
+
+    def list_waiting(self) -> list[Waiting]:
+        """Whoever is not at work, also those whose time has not come yet."""
+        query = sa.select(queue).where(queue.c.worker.is_(None))
+        return [
+            Waiting(
+                job_id=row["job_id"],
+                candidate=_candidate(row),
+                available_at=row["available_at"],
+                losses=row["losses"] + row["silences"],
+            )
+            for row in self._connection.execute(query).mappings()
+        ]
+
+    def job_at(self, seq: int) -> UUID | None:
+        return self._connection.scalar(sa.select(queue.c.job_id).where(queue.c.seq == seq))
+
+    def passed_over(self, seq: int, now: datetime) -> None:
+        """Note when it was first."""
+        where = (queue.c.seq == seq, queue.c.passed_over_at.is_(None))
+        self._connection.execute(sa.update(queue).where(*where).values(passed_over_at=now))
+
+    def lease(
+        self, job: Job, worker: str, incarnation: UUID, now: datetime, expires_at: datetime
+    ) -> Lease | None:
+        """Give a waiting entry to a worker, under a new attempt number; None if it waits no more.
+
+        Whoever calls this holds the scheduler's lock (`Shares.lock`), and then the job's.
         """
-        oldest = (
-            sa.select(queue.c.seq)
-            .where(queue.c.worker.is_(None), queue.c.available_at <= now)
-            .where(queue.c.task.in_(tasks))
-            .order_by(queue.c.seq)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        seq = self._connection.scalar(oldest)
-        if seq is None:
-            return None
-        job_id = self._connection.scalar(sa.select(queue.c.job_id).where(queue.c.seq == seq))
-        attempt = self._connection.scalar(
-            sa.update(jobs)
-            .where(jobs.c.id == job_id)
-            .values(attempt=jobs.c.attempt + 1)
-            .returning(jobs.c.attempt)
-        )
-        self._connection.execute(
+        is_waiting = (queue.c.job_id == job.id, queue.c.worker.is_(None))
+        taken = (
             sa.update(queue)
-            .where(queue.c.seq == seq, queue.c.worker.is_(None))
+            .where(*is_waiting)
             .values(
                 worker=worker,
                 incarnation=incarnation,
-                attempt=attempt,
+                attempt=job.attempt + 1,
+                leased_at=now,
                 lease_expires_at=expires_at,
                 batches_stored=0,
+                passed_over_at=None,
             )
         )
-        return self._lease(queue.c.seq == seq)[0]
+        if self._connection.execute(taken).rowcount == 0:
+            return None
+        raised = sa.update(jobs).where(jobs.c.id == job.id).values(attempt=job.attempt + 1)
+        self._connection.execute(raised)
+        return self._lease(queue.c.job_id == job.id)[0]
 
     def renew(self, job_id: UUID, attempt: int, expires_at: datetime) -> Lease | None:
         """The lease with a later expiry; None where this attempt holds it no more.
@@ -133,22 +189,40 @@ class Queue:
         self._connection.execute(sa.update(queue).where(where).values(batches_stored=sequence))
 
     def progress_made(self, job_id: UUID) -> None:
-        self._connection.execute(sa.update(queue).where(queue.c.job_id == job_id).values(losses=0))
+        change = sa.update(queue).where(queue.c.job_id == job_id).values(losses=0, silences=0)
+        self._connection.execute(change)
 
     def put_back(
-        self, job_id: UUID, task: Task, available_at: datetime, losses: int | None = None
+        self,
+        job_id: UUID,
+        task: Task,
+        now: datetime,
+        *,
+        wait: timedelta = timedelta(0),
+        losses: int = 0,
+        silences: int = 0,
     ) -> None:
         """End the lease, with the job waiting in its old place."""
-        row: dict[str, object] = {
-            "task": task,
-            "worker": None,
-            "incarnation": None,
-            "lease_expires_at": None,
-            "available_at": available_at,
-        }
-        if losses is not None:
-            row["losses"] = losses
-        self._connection.execute(sa.update(queue).where(queue.c.job_id == job_id).values(**row))
+        self._charge(job_id, now)
+        self._connection.execute(
+            sa.update(queue)
+            .where(queue.c.job_id == job_id)
+            .values(
+                task=task,
+                worker=None,
+                incarnation=None,
+                leased_at=None,
+                lease_expires_at=None,
+                available_at=now + wait,
+                losses=losses,
+                silences=silences,
+            )
+        )
+
+    def find_lease(self, job_id: UUID, attempt: int) -> Lease | None:
+        """None where this attempt holds it no more."""
+        leases = self._lease(self._held(job_id, attempt))
+        return leases[0] if leases else None
 
     def list_expired(self, now: datetime) -> list[Lease]:
         return self._lease(queue.c.worker.is_not(None), queue.c.lease_expires_at < now)
@@ -157,11 +231,36 @@ class Queue:
         """Leases of the same worker's earlier incarnations."""
         return self._lease(queue.c.worker == worker, queue.c.incarnation != incarnation)
 
-    def extend_all(self, expires_at: datetime) -> None:
-        """After a server restart, during which nobody could renew."""
-        self._connection.execute(
-            sa.update(queue).where(queue.c.worker.is_not(None)).values(lease_expires_at=expires_at)
+    def begin_anew(self, now: datetime, expires_at: datetime, latest: datetime) -> None:
+        """After a time in which nobody could renew, or a step of the clock.
+
+        Every lease ends then and not before, and began now at the latest; whoever waits for
+        a moment later than `latest` waits for that.
+        """
+        held = queue.c.worker.is_not(None)
+        self._connection.execute(sa.update(queue).where(held).values(lease_expires_at=expires_at))
+        ahead = (held, queue.c.leased_at > now)
+        self._connection.execute(sa.update(queue).where(*ahead).values(leased_at=now))
+        later = queue.c.available_at > latest
+        self._connection.execute(sa.update(queue).where(later).values(available_at=latest))
+
+    def _charge(self, job_id: UUID, now: datetime) -> None:
+        """Add the lease's time, if there is one, to what its organization has had."""
+        query = sa.select(queue.c.organization_id, queue.c.leased_at).where(
+            queue.c.job_id == job_id, queue.c.worker.is_not(None)
         )
+        for owner, leased_at in self._connection.execute(query).all():
+            weight = (
+                sa.select(organizations.c.weight)
+                .where(organizations.c.id == owner)
+                .scalar_subquery()
+            )
+            seconds = max(0.0, (now - leased_at).total_seconds())
+            self._connection.execute(
+                sa.update(fair_shares)
+                .where(fair_shares.c.organization_id == owner)
+                .values(virtual_time=fair_shares.c.virtual_time + seconds / weight)
+            )
 
     def _held(self, job_id: UUID, attempt: int) -> sa.ColumnElement[bool]:
         return sa.and_(
@@ -177,10 +276,22 @@ class Queue:
                 task=Task(row["task"]),
                 batches_stored=row["batches_stored"],
                 losses=row["losses"],
+                silences=row["silences"],
                 worker=row["worker"],
             )
             for row in rows
         ]
+
+
+def _candidate(row: Row) -> Candidate:
+    return Candidate(
+        seq=row["seq"],
+        organization_id=row["organization_id"],
+        task=Task(row["task"]),
+        priority=row["priority"],
+        base_model=row["base_model"],
+        passed_over_at=row["passed_over_at"],
+    )
 
 
 def _devices(registration: dict[str, Any]) -> tuple[Device, ...]:

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tunesmith.domain.errors import NotFound
 from tunesmith.domain.paging import Page, PageRequest
@@ -16,6 +17,13 @@ Row = sa.RowMapping
 def plain(adapter: TypeAdapter[Any], value: Any) -> Any:
     """A domain value as JSON columns hold it."""
     return adapter.dump_python(value, mode="json")
+
+
+def insert_or_else(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that may say what is done where the row is there already (`on_conflict_…`)."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def select_page(

@@ -46,6 +46,27 @@ organizations = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("slug", sa.Text, nullable=False, unique=True),
     sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("suspended_at", UtcTime),
+    sa.Column("weight", sa.Double, nullable=False, server_default="1"),
+    sa.Column("default_priority", sa.Integer, nullable=False, server_default="3"),
+    # The quotas; without a value there is no limit.
+    sa.Column("max_running_jobs", sa.Integer),
+    sa.Column("max_queued_jobs", sa.Integer),
+    sa.Column("max_stored_bytes", sa.BigInteger),
+    sa.Column("max_tokens_per_day", sa.BigInteger),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("email", sa.Text, nullable=False),  # as compared: trimmed and casefolded
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("organization_id", "email"),
 )
 
 keys = sa.Table(
@@ -61,6 +82,32 @@ keys = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime),
     sa.Column("email", sa.Text),
+    sa.Column("user_id", sa.Uuid, index=True),  # of a service's key: none
+    sa.Column("revoked_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),
+)
+
+# Rows are added and never changed; `digest` is over all else and the digest before it.
+audit_entries = sa.Table(
+    "audit_entries",
+    metadata,
+    _sequence(),
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+    sa.Column("key_id", sa.Uuid),
+    sa.Column("user_id", sa.Uuid),
+    sa.Column("request_id", sa.Text),
+    sa.Column("ip", sa.Text),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("previous", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.UniqueConstraint("organization_id", "number"),
 )
 
 files = sa.Table(
@@ -178,6 +225,7 @@ jobs = sa.Table(
     sa.Column("validation_filename", sa.Text),
     sa.Column("validation_reference", sa.Text),
     sa.Column("logged_ms", sa.BigInteger, nullable=False, server_default="0"),  # newest event's
+    sa.Column("priority", sa.Integer, nullable=False, server_default="3"),
     sa.Index(None, "organization_id", "seq"),
     sa.Index(None, "organization_id", "created_at"),
     sa.Index(None, "organization_id", "status"),
@@ -197,7 +245,43 @@ queue = sa.Table(
     sa.Column("lease_expires_at", UtcTime),
     sa.Column("batches_stored", sa.Integer, nullable=False, server_default="0"),
     sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
-    sa.Index(None, "worker", "available_at"),
+    sa.Column("silences", sa.Integer, nullable=False, server_default="0"),
+    # As the job has them: who is next is decided on this table alone.
+    sa.Column("organization_id", sa.Uuid, nullable=False),
+    sa.Column("base_model", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("leased_at", UtcTime),
+    sa.Column("passed_over_at", UtcTime),
+    sa.Index(
+        "ix_queue_next",
+        *("worker", "task", "organization_id", "priority", "base_model", "available_at"),
+    ),
+    sa.Index(None, "organization_id"),
+)
+
+# One row. Whoever places a job holds its lock until the placement is committed.
+scheduler = sa.Table(
+    "scheduler",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("virtual_time", sa.Double, nullable=False),
+    sa.Column("heard_at", UtcTime),  # when a server last looked for silent workers
+)
+
+# What organizations have had of the workers' time, in seconds divided by their weight.
+fair_shares = sa.Table(
+    "fair_shares",
+    metadata,
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
+    sa.Column("virtual_time", sa.Double, nullable=False),
+)
+
+trained_tokens = sa.Table(
+    "trained_tokens",
+    metadata,
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),  # since 1970, in UTC
+    sa.Column("tokens", sa.BigInteger, nullable=False),
 )
 
 events = sa.Table(
@@ -385,4 +469,15 @@ example_lengths = sa.Table(
     sa.Column("tokens_per_example", sa.Double, nullable=False),
     sa.Column("num_jobs", sa.Integer, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+# A row is there from when its transaction began; others see it with the answer alone.
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request_digest", sa.Text, nullable=False),
+    sa.Column("answer", sa.JSON),
+    sa.Column("created_at", UtcTime, nullable=False, index=True),
 )

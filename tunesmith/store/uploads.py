@@ -58,10 +58,13 @@ class Uploads:
             )
         ).rowcount
         if is_first:
-            self._connection.execute(
-                sa.delete(upload_parts).where(upload_parts.c.upload_id == upload.id)
-            )
+            self.delete_parts(upload.id)
         return bool(is_first)
+
+    def delete_parts(self, upload_id: UUID) -> None:
+        self._connection.execute(
+            sa.delete(upload_parts).where(upload_parts.c.upload_id == upload_id)
+        )
 
     def add_part(self, part: UploadPart) -> None:
         self._connection.execute(

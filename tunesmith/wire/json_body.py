@@ -49,6 +49,25 @@ class Request(BaseModel):
         raise InvalidRequest(f"Unrecognized request argument supplied: {name}", param=name)
 
 
+def is_text(text: str) -> bool:
+    """Without NUL, and without halves of characters: neither can be stored everywhere."""
+    return "\0" not in text and not _LONE_SURROGATE.search(text)
+
+
+def check_keepable(body: dict[str, Any]) -> None:
+    """Raises `InvalidRequest` for what no database holds: NUL, and integers beyond 64 bits."""
+    waiting = list(body.items())
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InvalidRequest(f"{name}: the number is too large.", param=name)
+        if isinstance(value, list):
+            waiting.extend((name, item) for item in value)
+        elif isinstance(value, dict):
+            waiting.extend((name, item) for pair in value.items() for item in pair)
+    _refuse_what_is_no_text(body)
+
+
 def check_json(value: Any, param: str, depth: int = 0) -> None:
     """Raises `InvalidRequest` for what JSON can say and a worker could not be told."""
     if depth > MAX_DEPTH:
@@ -81,7 +100,7 @@ def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
     waiting = list(body.items())
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, str) and ("\0" in value or _LONE_SURROGATE.search(value)):
+        if isinstance(value, str) and not is_text(value):
             message = f"{name}: the text has a NUL or half a character in it."
             raise InvalidRequest(message, param=name)
         if isinstance(value, list):

@@ -54,6 +54,7 @@ class Answering:
         socket_scheme = "wss" if scheme == "https" else "ws"
         self._url = f"{socket_scheme}://{place}{PREFIX}/tokens?worker={quote(worker)}"
         self._headers = {"Authorization": f"Bearer {client.key}"}
+        self._tls = client.tls
         self._workshop = workshop
         self._outputs: queue.Queue[SampleOutput] = queue.Queue()
         self._is_closed = threading.Event()
@@ -82,6 +83,7 @@ class Answering:
                     additional_headers=self._headers,
                     max_size=_MAX_MESSAGE_BYTES,
                     proxy=None,
+                    ssl=self._tls,
                 ) as socket:
                     self._serve(socket, hosts)
             except (OSError, WebSocketException) as error:

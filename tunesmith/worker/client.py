@@ -1,5 +1,6 @@
 """The worker protocol, from the worker's side."""
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,13 @@ import structlog
 from pydantic import TypeAdapter
 
 from tunesmith.domain.assignments import Assignment, Receipt, Registration, ReportBatch
-from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated, Unavailable
+from tunesmith.domain.errors import (
+    DiskFull,
+    StaleAttempt,
+    TunesmithError,
+    Unauthenticated,
+    Unavailable,
+)
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.jobs import Task
 
@@ -32,14 +39,20 @@ class Refused(TunesmithError):
     code = "refused"
 
 
+class ServerFull(Unavailable):
+    """The server is there, and its disk is full."""
+
+
 class Client:
-    def __init__(self, server_url: str, key: str) -> None:
+    def __init__(self, server_url: str, key: str, tls: ssl.SSLContext | None = None) -> None:
         self.server_url = server_url.rstrip("/")
         self.key = key
+        self.tls = tls
         self._http = httpx.Client(
             base_url=self.server_url + PREFIX,
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(60.0, connect=5.0),
+            verify=self.tls or True,
         )
 
     def register(self, registration: Registration) -> None:
@@ -101,9 +114,12 @@ def _raise_for(response: httpx.Response) -> None:
     if response.is_success:
         return
     try:
-        message = response.json()["message"]
+        told = response.json()
+        code, message = told["code"], told["message"]
     except (ValueError, KeyError, TypeError):
-        message = response.text[:200]
+        code, message = None, response.text[:200]
+    if code == DiskFull.code:
+        raise ServerFull(message)
     if response.status_code == 401:
         raise Unauthenticated(message)
     if response.status_code == 409:

@@ -1,20 +1,20 @@
 """The agent on a machine that trains: lease, carry out, again; leave in good order."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import structlog
 
-from tunesmith.domain.assignments import Registration
+from tunesmith.domain.assignments import Assignment, Registration, Room
 from tunesmith.domain.errors import Unavailable
 from tunesmith.domain.jobs import Task
 from tunesmith.worker.answering import Answering
 from tunesmith.worker.attempt import Attempts
 from tunesmith.worker.client import Client, until_reachable
-from tunesmith.worker.placing import Hosts
+from tunesmith.worker.placing import Hosts, NoRoom
 from tunesmith.worker.ports import Launcher
 from tunesmith.worker.prepare import Workshop
 
@@ -29,6 +29,8 @@ class WorkerSettings:
     version: str
     work_dir: Path
     max_hosts: int
+    max_runs: int
+    min_free_bytes: int
     checkpoint_seconds: float
     max_offline_seconds: float
 
@@ -36,7 +38,7 @@ class WorkerSettings:
 def work(
     client: Client, launcher: Launcher, settings: WorkerSettings, is_leaving: threading.Event
 ) -> None:
-    """Until `is_leaving` is set; an open run then stops at a checkpoint, and its job is released.
+    """Until `is_leaving` is set; open runs then stop at checkpoints, and their jobs are released.
 
     Raises `Unauthenticated` for a wrong key, `StaleAttempt` where another worker took the name.
     """
@@ -47,7 +49,9 @@ def work(
         devices=launcher.devices(),
     )
     until_reachable(lambda: client.register(registration), is_leaving.is_set, "registration")
-    workshop = Workshop(client, settings.work_dir)
+    workshop = Workshop(
+        client, settings.work_dir, name=settings.name, min_free_bytes=settings.min_free_bytes
+    )
     answering = Answering(client, settings.name, workshop)
     hosts = Hosts(launcher, settings.max_hosts, answering.tell)
     attempts = Attempts(
@@ -63,11 +67,14 @@ def work(
         with ThreadPoolExecutor(1, "check data") as pool:
             # What is wrong with a job's data is told while another job trains, for days perhaps.
             checking = pool.submit(
-                _carry_out, Task.VALIDATE, client, registration, attempts, is_leaving
+                _check_data, client, registration, attempts, workshop, is_leaving
             )
             checking.add_done_callback(lambda _: is_leaving.set())
             try:
-                _carry_out(Task.TRAIN, client, registration, attempts, is_leaving)
+                trainings = Trainings(
+                    client, registration, attempts, hosts, workshop, settings.max_runs
+                )
+                trainings.carry_out(is_leaving)
             finally:
                 is_leaving.set()
             checking.result()
@@ -76,20 +83,97 @@ def work(
         hosts.close()
 
 
-def _carry_out(
-    task: Task,
+class Trainings:
+    """Trainings side by side: never more than `max_runs`, and only those that there is room for."""
+
+    def __init__(
+        self,
+        client: Client,
+        registration: Registration,
+        attempts: Attempts,
+        hosts: Hosts,
+        workshop: Workshop,
+        max_runs: int,
+    ) -> None:
+        self._client = client
+        self._registration = registration
+        self._attempts = attempts
+        self._hosts = hosts
+        self._workshop = workshop
+        self._max_runs = max_runs
+        self._running: set[Future[None]] = set()
+
+    def carry_out(self, is_leaving: threading.Event) -> None:
+        """Until `is_leaving` is set and all have ended."""
+        with ThreadPoolExecutor(self._max_runs, "train") as pool:
+            try:
+                while not is_leaving.is_set():
+                    if not self._begin_another(pool):
+                        self._wait(is_leaving)
+            finally:
+                is_leaving.set()
+        self._drop_ended()
+
+    def _begin_another(self, pool: ThreadPoolExecutor) -> bool:
+        """Whether there was room for another training, and one to do."""
+        room = self._hosts.room()
+        if len(self._running) >= self._max_runs or not _has_any(room):
+            return False
+        if self._workshop.is_short_of_room and not self._workshop.make_room(room.residents):
+            return False
+        registration = replace(self._registration, room=room)
+        assignment = _lease(self._client, registration, Task.TRAIN)
+        if assignment is None:
+            return False
+        base = assignment.base_model
+        try:
+            self._hosts.claim(base)
+        except NoRoom:  # an answer from another base model has begun meanwhile
+            self._attempts.hand_back(assignment)
+            return False
+        training = pool.submit(self._attempts.carry_out, assignment)
+        training.add_done_callback(lambda _: self._hosts.unclaim(base))
+        self._running.add(training)
+        return True
+
+    def _wait(self, is_leaving: threading.Event) -> None:
+        """Less than the whole while where a training ends, as it leaves room."""
+        if self._running:
+            wait(self._running, POLL_SECONDS, FIRST_COMPLETED)
+        else:
+            is_leaving.wait(POLL_SECONDS)
+        self._drop_ended()
+
+    def _drop_ended(self) -> None:
+        for training in [training for training in self._running if training.done()]:
+            self._running.remove(training)
+            training.result()
+
+
+def _has_any(room: Room) -> bool:
+    return room.takes_others or any(resident.takes_more for resident in room.residents)
+
+
+def _check_data(
     client: Client,
     registration: Registration,
     attempts: Attempts,
+    workshop: Workshop,
     is_leaving: threading.Event,
 ) -> None:
     while not is_leaving.is_set():
-        try:
-            assignment = client.lease(registration, task)
-        except Unavailable as error:
-            log.warning("no assignment", task=task.value, reason=error.message)
-            assignment = None
+        assignment = None
+        if not workshop.is_short_of_room:
+            assignment = _lease(client, registration, Task.VALIDATE)
         if assignment is None:
             is_leaving.wait(POLL_SECONDS)
         else:
             attempts.carry_out(assignment)
+
+
+def _lease(client: Client, registration: Registration, task: Task) -> Assignment | None:
+    try:
+        return client.lease(registration, task)
+    except Unavailable as error:
+        log.warning("no assignment", task=task.value, reason=error.message)
+        return None

@@ -1,235 +1,90 @@
 """The hosts of this machine: which are there, which one a base model's work goes to."""
 
-import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
+from tunesmith.domain.assignments import Resident, Room
 from tunesmith.domain.catalog import BaseModel
-from tunesmith.domain.errors import TunesmithError, Unavailable
-from tunesmith.engine.events import (
-    Embedded,
-    SampleDone,
-    SampleEvent,
-    SampleFailed,
-    TextDelta,
-    ToolCalled,
-)
-from tunesmith.engine.messages import (
-    AdapterFailed,
-    CancelSample,
-    Command,
-    Embed,
-    HostFailed,
-    HostReady,
-    LoadAdapter,
-    RunEvent,
-    RunFailed,
-    Sample,
-    UnloadAdapter,
-    decode,
-    encode,
-)
-from tunesmith.worker.ports import HostProcess, Launcher
+from tunesmith.domain.errors import Unavailable
+from tunesmith.worker.host import Host, OnAnswer
+from tunesmith.worker.job_lock import Machine, machine_of
+from tunesmith.worker.ports import Launcher
 
 log = structlog.get_logger()
 
-MAX_ADAPTERS = 64  # resident at once on one host; the longest unused one makes room
-_START_SECONDS = 900.0  # until a base model must be resident
+Weights = tuple[str, str | None]  # a base model's name and fingerprint
 
 
 class NoRoom(Unavailable):
     """All hosts are busy with other base models."""
 
 
-class ModelRefused(TunesmithError):
-    """The engine does not take this base model; trying again will not help."""
-
-
-class HostLost(Exception):
-    """The host process is gone; `reason` says how."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-RunQueue = queue.Queue[RunEvent | RunFailed | HostLost]
-OnAnswer = Callable[[SampleEvent], None]
-
-
-class Host:
-    """One host process: sends it commands, and hands out what it tells."""
-
-    def __init__(self, process: HostProcess, base_model: str, on_answer: OnAnswer) -> None:
-        self.base_model = base_model
-        self.used_at = time.monotonic()
-        self._process = process
-        self._on_answer = on_answer
-        self._lock = threading.Lock()
-        self._runs: dict[str, RunQueue] = {}
-        self._answering: dict[str, str] = {}  # request id -> adapter id, empty for the base
-        self._adapters: dict[str, None] = {}  # in order of their last use
-        self._ready: queue.Queue[HostReady | HostFailed | HostLost] = queue.Queue()
-        self._lost: HostLost | None = None
-        threading.Thread(target=self._listen, daemon=True, name=f"host {base_model}").start()
-
-    def wait_until_ready(self) -> None:
-        """Raises `ModelRefused` or `Unavailable` where the base model cannot be had."""
-        try:
-            told = self._ready.get(timeout=_START_SECONDS)
-        except queue.Empty:
-            self.kill()
-            raise Unavailable(f"{self.base_model} took too long to load.") from None
-        if isinstance(told, HostFailed):
-            raise ModelRefused(told.message, code=told.code)
-        if isinstance(told, HostLost):
-            raise Unavailable(f"The host of {self.base_model} ended: {told.reason}.")
-        log.info(
-            "host ready",
-            base_model=self.base_model,
-            device=told.device,
-            dtype=told.dtype,
-            seconds=round(told.load_seconds, 1),
-        )
-
-    @property
-    def is_alive(self) -> bool:
-        return self._lost is None
-
-    @property
-    def is_busy(self) -> bool:
-        return bool(self._runs or self._answering)
-
-    def send(self, command: Command) -> None:
-        """To a host that has gone a command is nothing: whoever waits hears of the loss."""
-        try:
-            with self._lock:
-                self._process.send(encode(command))
-        except OSError:
-            log.warning("host gone", base_model=self.base_model)
-
-    def follow(self, run_id: str) -> RunQueue:
-        """Where everything about a run arrives, ended by the host's loss at the latest."""
-        told: RunQueue = queue.Queue()
-        self._runs[run_id] = told
-        if self._lost is not None:
-            told.put(self._lost)
-        return told
-
-    def unfollow(self, run_id: str) -> None:
-        self._runs.pop(run_id, None)
-
-    def answer(self, asked: Sample | Embed) -> None:
-        spec = asked.spec
-        self._answering[spec.request_id] = spec.adapter_id or ""
-        self.used_at = time.monotonic()
-        self.send(asked)
-        if self._lost is not None:
-            self._fail_answers(self._lost)
-
-    def cancel(self, request_id: str) -> None:
-        if self._answering.pop(request_id, None) is not None:
-            self.send(CancelSample(request_id=request_id))
-
-    def cancel_all(self) -> None:
-        for request_id in list(self._answering):
-            self.cancel(request_id)
-
-    def ensure_adapter(self, adapter_id: str, fetch: Callable[[], Path]) -> None:
-        """Have an adapter resident; `fetch` brings its folder if it is not."""
-        if adapter_id not in self._adapters:
-            self._make_room()
-            self.send(LoadAdapter(adapter_id=adapter_id, path=fetch()))
-        self._adapters.pop(adapter_id, None)
-        self._adapters[adapter_id] = None
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def _make_room(self) -> None:
-        in_use = set(self._answering.values())
-        for adapter_id in list(self._adapters):
-            if len(self._adapters) < MAX_ADAPTERS:
-                return
-            if adapter_id not in in_use:
-                del self._adapters[adapter_id]
-                self.send(UnloadAdapter(adapter_id=adapter_id))
-
-    def _listen(self) -> None:
-        try:
-            for line in self._process.read():
-                self._hand_out(decode(line))
-        except (ValueError, KeyError, TypeError):  # such as the half line of a host that was killed
-            log.exception("host speaks gibberish", base_model=self.base_model)
-            self._process.kill()
-        lost = HostLost(self._process.wait())
-        self._lost = lost
-        self._ready.put(lost)
-        for told in list(self._runs.values()):
-            told.put(lost)
-        self._fail_answers(lost)
-
-    def _hand_out(self, told: object) -> None:
-        match told:
-            case RunEvent() | RunFailed():
-                if told.run_id in self._runs:
-                    self._runs[told.run_id].put(told)
-            case TextDelta() | ToolCalled():
-                self._on_answer(told)
-            case Embedded() | SampleDone() | SampleFailed():
-                self._answering.pop(told.request_id, None)
-                self._on_answer(told)
-            case HostReady() | HostFailed():
-                self._ready.put(told)
-            case AdapterFailed():
-                log.warning("adapter refused", adapter=told.adapter_id, reason=told.message)
-                self._adapters.pop(told.adapter_id, None)
-            case _:
-                raise TypeError(f"A host says no {type(told).__name__}.")
-
-    def _fail_answers(self, lost: HostLost) -> None:
-        for request_id in list(self._answering):
-            self._answering.pop(request_id, None)
-            message = f"The host that was answering ended ({lost.reason}); try again."
-            failed = SampleFailed(request_id=request_id, code="host_lost", message=message)
-            self._on_answer(failed)
-
-
 class Hosts:
-    """At most `max_hosts` of them; an idle one makes room for another base model."""
+    """At most `max_hosts` of them; an idle one makes room for another base model.
+
+    Whoever means to use a base model claims it first: that keeps a place for it, and its host from
+    making room. The table of hosts is never locked for long; loading takes a lock of its own.
+    """
 
     def __init__(self, launcher: Launcher, max_hosts: int, on_answer: OnAnswer) -> None:
         self._launcher = launcher
         self._max_hosts = max_hosts
         self._on_answer = on_answer
-        self._hosts: dict[tuple[str, str | None], Host] = {}  # by name and fingerprint
-        self._lock = threading.Lock()
+        self._devices = launcher.devices()
+        self._hosts: dict[Weights, Host] = {}
+        self._claims: Counter[Weights] = Counter()
+        self._table = threading.Lock()
+        self._loading = threading.Lock()
+
+    def room(self) -> Room:
+        """For training, as it is now."""
+        with self._table:
+            self._forget_lost()
+            residents = tuple(
+                Resident(base_model=name, fingerprint=mark, takes_more=self._takes_more(name, mark))
+                for name, mark in {**self._hosts, **self._claims}
+            )
+            return Room(residents=residents, takes_others=len(self._in_use()) < self._max_hosts)
+
+    def claim(self, base: BaseModel) -> None:
+        """Keep a place for a base model until `unclaim`; raises `NoRoom`."""
+        weights = (base.name, base.fingerprint)
+        with self._table:
+            self._forget_lost()
+            if weights not in self._hosts and weights not in self._claims:
+                self._make_room(base.name)
+            self._claims[weights] += 1
+
+    def unclaim(self, base: BaseModel) -> None:
+        weights = (base.name, base.fingerprint)
+        with self._table:
+            self._claims[weights] -= 1
+            if not self._claims[weights]:
+                del self._claims[weights]
 
     def place(self, base: BaseModel, folder: Callable[[], Path]) -> Host:
         """The host that holds these weights of a base model, started if need be.
 
         Raises `NoRoom`, `ModelRefused` or `Unavailable`.
         """
-        key = (base.name, base.fingerprint)
-        host = self._hosts.get(key)
-        if host is not None and host.is_alive:
+        with self._claimed(base):
+            weights = (base.name, base.fingerprint)
+            host = self._find(weights)
+            if host is None:
+                with self._loading:
+                    host = self._find(weights) or self._start(base, folder)
             host.used_at = time.monotonic()
             return host
-        with self._lock:
-            host = self._hosts.get(key)
-            if host is None or not host.is_alive:
-                self._hosts.pop(key, None)
-                self._make_room(base.name)
-                process = self._launcher.launch(base.name, folder())
-                log.info("host started", base_model=base.name, pid=process.pid)
-                host = Host(process, base.name, self._on_answer)
-                host.wait_until_ready()
-                self._hosts[key] = host
-            return host
+
+    def machine_of(self, host: Host) -> Machine:
+        """What a host computes with."""
+        return machine_of(host.ready, self._devices, self._launcher.threads)
 
     def cancel(self, request_id: str) -> None:
         """Whoever is answering it, or nobody any more."""
@@ -245,15 +100,54 @@ class Hosts:
         for host in self._hosts.values():
             host.kill()
 
+    @contextmanager
+    def _claimed(self, base: BaseModel) -> Iterator[None]:
+        self.claim(base)
+        try:
+            yield
+        finally:
+            self.unclaim(base)
+
+    def _find(self, weights: Weights) -> Host | None:
+        host = self._hosts.get(weights)
+        return host if host is not None and host.is_alive else None
+
+    def _start(self, base: BaseModel, folder: Callable[[], Path]) -> Host:
+        process = self._launcher.launch(base.name, folder())
+        log.info("host started", base_model=base.name, pid=process.pid)
+        host = Host(process, base.name, self._on_answer)
+        host.wait_until_ready()
+        with self._table:
+            self._hosts[base.name, base.fingerprint] = host
+        return host
+
+    def _takes_more(self, name: str, fingerprint: str | None) -> bool:
+        host = self._hosts.get((name, fingerprint))
+        if host is None or host.max_runs is None:
+            return True
+        return self._claims[name, fingerprint] < host.max_runs
+
+    def _in_use(self) -> set[Weights]:
+        busy = {weights for weights, host in self._hosts.items() if host.is_busy}
+        return busy | set(self._claims)
+
+    def _forget_lost(self) -> None:
+        for weights, host in list(self._hosts.items()):
+            if not host.is_alive:
+                del self._hosts[weights]
+
     def _make_room(self, base_model: str) -> None:
-        while len(self._hosts) >= self._max_hosts:
-            idle = [(key, host) for key, host in self._hosts.items() if not host.is_busy]
+        while len({*self._hosts, *self._claims}) >= self._max_hosts:
+            in_use = self._in_use()
+            idle = [
+                (weights, host) for weights, host in self._hosts.items() if weights not in in_use
+            ]
             if not idle:
                 raise NoRoom(
                     f"No room for {base_model}: this worker's hosts are busy with other base "
                     "models. Wait, or raise TUNESMITH_MAX_HOSTS."
                 )
-            key, oldest = min(idle, key=lambda item: item[1].used_at)
+            weights, oldest = min(idle, key=lambda item: item[1].used_at)
             log.info("host ended to make room", base_model=oldest.base_model)
             oldest.kill()
-            del self._hosts[key]
+            del self._hosts[weights]

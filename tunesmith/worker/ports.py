@@ -32,6 +32,11 @@ class Launcher(Protocol):
         """What its hosts compute with; empty where that cannot be found out."""
         ...
 
+    @property
+    def threads(self) -> int:
+        """That each host computes with on a CPU."""
+        ...
+
     def launch(self, model_name: str, model_folder: Path) -> HostProcess:
         """Start a host with this base model; it says `HostReady` when it is resident."""
         ...

@@ -2,10 +2,14 @@
 
 import hashlib
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
-from tunesmith.domain.assignments import AdapterSource, Assignment
+import structlog
+
+from tunesmith.domain import disk
+from tunesmith.domain.assignments import AdapterSource, Assignment, Resident
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.datasets import (
     DatasetSummary,
@@ -19,23 +23,58 @@ from tunesmith.domain.hyperparameters import AUTO, DEFAULT_BETA, LEARNING_RATE_S
 from tunesmith.domain.jobs import Failure
 from tunesmith.engine.spec import LoraSpec, TrainSpec
 from tunesmith.worker.client import Client
+from tunesmith.worker.job_lock import BaseDigests
+
+log = structlog.get_logger()
 
 TRAINING, VALIDATION = "training", "validation"
 
 
 class Workshop:
-    """The worker's scratch folder and what it fetches into it."""
+    """The worker's scratch folder and what it fetches into it.
 
-    def __init__(self, client: Client, folder: Path) -> None:
+    `min_free_bytes` are to be left on its disk by whatever begins.
+    """
+
+    def __init__(self, client: Client, folder: Path, *, name: str, min_free_bytes: int = 0) -> None:
         self._client = client
         self._folder = folder
+        self._name = name
+        self._min_free_bytes = min_free_bytes
+        self.base_digests = BaseDigests()
         for leftover in ("attempts", "adapters"):  # of an earlier process; both can be had again
             shutil.rmtree(folder / leftover, ignore_errors=True)
 
+    @property
+    def is_short_of_room(self) -> bool:
+        """Whether nothing new should begin here."""
+        return disk.free_bytes(self._folder) < self._min_free_bytes
+
+    def shortage(self, assignment: Assignment) -> str:
+        """How much an attempt needs, and how much there is: a sentence.
+
+        A checkpoint is written while the one before is still there.
+        """
+        validation = assignment.validation_file
+        data = assignment.training_file.size_bytes + (validation.size_bytes if validation else 0)
+        checkpoint = sum(artifact.blob.size_bytes for artifact in assignment.resume_from)
+        needed_bytes = self._min_free_bytes + data + 2 * checkpoint
+        return disk.shortage(f"worker {self._name}", self._folder, needed_bytes)
+
+    def make_room(self, residents: Collection[Resident]) -> bool:
+        """Remove what can be had again and is not in use; whether there was anything."""
+        kept = {_copy_name(r.base_model, r.fingerprint) for r in residents}
+        copies = (self._folder / "base-models").glob("*")
+        removable = [copy for copy in copies if copy.name not in kept]
+        removable += (self._folder / "adapters").glob("*")  # hosts have read theirs
+        for folder in removable:
+            shutil.rmtree(folder, ignore_errors=True)
+        if removable:
+            log.warning("scratch removed to make room", count=len(removable))
+        return bool(removable)
+
     def attempt_folder(self, assignment: Assignment) -> Path:
-        folder = self._folder / "attempts" / f"{assignment.job_id}-a{assignment.attempt}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self._folder / "attempts" / f"{assignment.job_id}-a{assignment.attempt}"
 
     def fetch_data(self, assignment: Assignment, folder: Path) -> tuple[Path, Path | None]:
         """The training file and the validation file, if there is one."""
@@ -82,8 +121,7 @@ class Workshop:
         theirs = Path(model.folder)
         if _holds(theirs, model):
             return theirs
-        digest = hashlib.sha256(f"{model.name} {model.fingerprint}".encode()).hexdigest()[:16]
-        folder = self._folder / "base-models" / digest
+        folder = self._folder / "base-models" / _copy_name(model.name, model.fingerprint)
         for file in model.files:
             target = folder / Path(file.name).name
             if not target.is_file() or target.stat().st_size != file.size_bytes:
@@ -98,6 +136,10 @@ class Workshop:
             self._client.fetch(artifact, aside)
         aside.rename(folder)
         return folder
+
+
+def _copy_name(base_model: str, fingerprint: str | None) -> str:
+    return hashlib.sha256(f"{base_model} {fingerprint}".encode()).hexdigest()[:16]
 
 
 def _learning_rate(assignment: Assignment) -> float:

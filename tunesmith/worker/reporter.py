@@ -14,6 +14,7 @@ from tunesmith.domain.assignments import (
     ENDINGS,
     RENEW_SECONDS,
     Assignment,
+    AttemptHalted,
     CheckpointPublished,
     Report,
     ReportBatch,
@@ -22,7 +23,7 @@ from tunesmith.domain.assignments import (
 )
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unavailable
 from tunesmith.domain.files import Artifact, Blob
-from tunesmith.worker.client import Client
+from tunesmith.worker.client import Client, ServerFull
 
 log = structlog.get_logger()
 
@@ -36,7 +37,8 @@ class Reporter:
     """One attempt's reports. A checkpoint's files are uploaded before it is reported.
 
     `is_stale` turns true when the server refuses the attempt: somebody else has the job now, or it
-    was stopped. `is_pause_wanted` is what the server last said.
+    was stopped. `is_pause_wanted` is what the server last said. While `is_server_full`, it has no
+    room for a checkpoint; should that last until the attempt has ended, the attempt is halted.
     """
 
     def __init__(self, client: Client, assignment: Assignment) -> None:
@@ -50,7 +52,7 @@ class Reporter:
         self._closing = threading.Event()  # nothing is added any more
         self._over = threading.Event()  # and nothing is to be sent any more
         self._reached_at = self._heard_at = time.monotonic()
-        self.is_stale = self.is_pause_wanted = False
+        self.is_stale = self.is_pause_wanted = self.is_server_full = False
         self._renewer = threading.Thread(target=self._renew, daemon=True, name="renew")
         self._sender = threading.Thread(target=self._send, daemon=True, name="report")
         self._renewer.start()
@@ -107,6 +109,9 @@ class Reporter:
             reports = tuple(report for report, _ in batch)
             message = ReportBatch(sequence=self._sequence + 1, reports=reports)
             self._say(message)
+        except ServerFull as error:
+            self._without_room(error)
+            return
         except Unavailable as error:
             log.warning("reports wait for the server", count=len(batch), reason=error.message)
             time.sleep(_RETRY_SECONDS)
@@ -115,11 +120,23 @@ class Reporter:
             self._give_up(error)
             return
         self._batch = []
+        self.is_server_full = False
         self._sequence += 1
         for _, folder in batch:
             self._spool.popleft()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _without_room(self, error: ServerFull) -> None:
+        """Nothing of the batch is stored. Ask again, until the attempt has nothing more to say."""
+        log.warning("the server is full", job=str(self._job_id), reason=error.message)
+        if not (self.is_server_full and self._closing.is_set()):
+            self.is_server_full = True
+            time.sleep(_RETRY_SECONDS)
+            return
+        self._batch = []
+        kept = [(r, f) for r, f in self._spool if f is None and not isinstance(r, ENDINGS)]
+        self._spool = deque([*kept, (AttemptHalted(reason=error.message), None)])
 
     def _publish(self, report: Report, folder: Path) -> None:
         assert isinstance(report, CheckpointPublished | TrainingFinished)

@@ -25,7 +25,7 @@ Ask = Callable[..., httpx.Response]
 
 @pytest.fixture
 def ask(server: Server) -> Iterator[Ask]:
-    admin = server.new_caller(frozenset({Scope.ADMIN}))
+    admin = server.new_caller(frozenset({Scope.OPERATOR}))
 
     with httpx.Client(base_url=f"{server.url}/admin/v1/", trust_env=False) as client:
 

@@ -52,3 +52,11 @@ def test_a_host_learns_no_keys_and_no_addresses(monkeypatch: pytest.MonkeyPatch)
     assert environment["HOME"] == "/home/somebody"
     assert environment["OMP_NUM_THREADS"] == "2"
     assert environment["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_host_is_told_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[str]] = []
+    monkeypatch.setattr(local, "LocalHost", lambda command, environment: made.append(command))
+    LocalLauncher(device="cpu", precision="bf16", threads=2).launch("base", Path("/model"))
+    (command,) = made
+    assert command[command.index("--precision") + 1] == "bf16"

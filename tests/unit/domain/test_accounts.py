@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
-from tests.factories import key, organization
+from tests.factories import NOW, key, organization
 from tunesmith.domain.accounts import (
     USER_SCOPES,
+    Role,
     Scope,
     digest_of,
     new_secret,
@@ -31,8 +34,35 @@ def test_little_of_a_secret_is_shown(secret: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("scope", Scope)
-def test_an_admin_may_do_everything(scope: Scope) -> None:
-    assert key(organization(), scopes=frozenset({Scope.ADMIN})).allows(scope)
+def test_an_operator_may_do_everything(scope: Scope) -> None:
+    assert key(organization(), scopes=frozenset({Scope.OPERATOR})).allows(scope)
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_an_admin_may_do_what_stays_in_the_organization(scope: Scope) -> None:
+    admin = key(organization(), scopes=frozenset({Scope.ADMIN}))
+    assert admin.allows(scope) == (scope not in (Scope.OPERATOR, Scope.WORKER))
+
+
+@pytest.mark.parametrize(
+    ("role", "scope", "may"),
+    [
+        (Role.OWNER, Scope.ADMIN, True),
+        (Role.MEMBER, Scope.ADMIN, False),
+        (Role.MEMBER, Scope.JOBS_WRITE, True),
+        (Role.READER, Scope.JOBS_WRITE, False),
+        (Role.READER, Scope.JOBS_READ, True),
+    ],
+)
+def test_a_role_bounds_a_key_whatever_its_scopes(role: Role, scope: Scope, may: bool) -> None:
+    its = key(organization(), scopes=frozenset({Scope.ADMIN}))
+    assert replace(its, user_id=its.id, role=role).allows(scope) == may
+
+
+def test_a_key_whose_user_is_gone_is_dead() -> None:
+    its = key(organization())
+    assert its.is_alive(NOW)
+    assert not replace(its, user_id=its.id).is_alive(NOW)
 
 
 def test_a_key_may_do_what_it_is_for_and_no_more() -> None:

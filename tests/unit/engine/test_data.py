@@ -84,6 +84,9 @@ def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
     dataset = returned(data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12))
     assert [len(example.token_ids) for example in dataset.rows][1] == 12
     assert dataset.num_truncated == 1
+    whole = returned(data.read(tmp_path / "rows.jsonl", make_tokenizer(), 1000))
+    lost = whole.num_supervised_tokens - dataset.num_supervised_tokens
+    assert dataset.num_lost_tokens == lost > 0
     assert dataset.num_tokens == sum(len(example.token_ids) for example in dataset.rows)
 
 

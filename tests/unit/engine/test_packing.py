@@ -1,5 +1,7 @@
-from tunesmith.engine.examples import Example, Pair
-from tunesmith.engine.packing import group_by_prefix, pack, pack_singly
+import random
+
+from tunesmith.engine.examples import Example, Pair, Row
+from tunesmith.engine.packing import PackedBatch, pack, pack_singly
 
 HEAD = list(range(100, 140))
 
@@ -22,7 +24,8 @@ def test_a_long_shared_prefix_stands_once() -> None:
 
 def test_a_short_shared_prefix_is_not_worth_it() -> None:
     examples = [example(*HEAD[:20], n, learned=1) for n in range(3)]
-    assert all(group.num_shared == 0 for group in group_by_prefix(examples))
+    [batch] = pack(examples, 1000)
+    assert len(batch.segments) == 3
 
 
 def test_targets_right_behind_the_prefix_are_all_predicted_from_its_last_token() -> None:
@@ -32,15 +35,79 @@ def test_targets_right_behind_the_prefix_are_all_predicted_from_its_last_token()
     assert batch.targets == [0, 7, 1, 7, 2, 7]
 
 
-def test_a_supervised_token_is_never_shared() -> None:
-    examples = [example(*HEAD, 1, n, learned=3) for n in range(2)]
-    [group] = group_by_prefix(examples)
-    assert group.num_shared == 39  # though 41 tokens are the same
+def test_a_supervised_token_that_is_shared_is_a_target_of_each_text() -> None:
+    [batch] = pack([example(*HEAD, 1, n, learned=3) for n in range(2)], 1000)
+    assert batch.token_ids == [*HEAD, 1, 0, 1]
+    assert batch.logit_positions == [38, 39, 40]
+    assert batch.target_rows == [0, 1, 2, 0, 1, 2]
+    assert batch.targets == [139, 1, 0, 139, 1, 1]
 
 
-def test_identical_examples_are_all_learned_from() -> None:
+def test_identical_examples_stand_once_and_are_all_learned_from() -> None:
     [batch] = pack([example(*HEAD, 1, 2, learned=2)] * 3, 1000)
+    assert batch.token_ids == [*HEAD, 1, 2]
     assert batch.targets == [1, 2] * 3
+    assert len(batch.rows) == 3
+
+
+def test_what_some_share_stands_behind_what_all_share() -> None:
+    branch = list(range(200, 240))
+    examples = [example(*HEAD, *branch, n, learned=1) for n in range(2)]
+    examples += [example(*HEAD, n, learned=1) for n in (300, 301)]
+    [batch] = pack(examples, 1000)
+    assert batch.token_ids == [*HEAD, *branch, 0, 1, 300, 301]
+    assert [prefix_numbers(batch, n) for n in range(6)] == [[], [0], [0, 1], [0, 1], [0], [0]]
+
+
+def test_every_token_has_the_tokens_before_it_that_its_text_has() -> None:
+    """Random texts of few different tokens, so that they share in many ways."""
+    chance = random.Random(1)
+    for _ in range(20):
+        heads = [[chance.randrange(3) for _ in range(90)] for _ in range(3)]
+        rows: list[Row] = []
+        for number in range(12):
+            head = heads[chance.randrange(3)][: chance.randrange(90)]
+            tail = [chance.randrange(3) for _ in range(1 + chance.randrange(5))]
+            text = example(5, *head, *tail, learned=1 + chance.randrange(len(tail)))
+            other = example(5, *head, number, learned=1)
+            rows.append(text if number % 2 else Pair(text, other))
+        found = [text for batch in pack(rows, 150) for text in texts_of(batch)]
+        expected = [
+            (
+                e.token_ids,
+                [t for t, is_learned in zip(e.token_ids, e.loss_mask, strict=True) if is_learned],
+            )
+            for row in rows
+            for e in row.examples
+        ]
+        assert sorted(found) == sorted(expected)
+
+
+def prefix_numbers(batch: PackedBatch, number: int) -> list[int]:
+    prefix = batch.segments[number].prefix
+    if prefix is None:
+        return []
+    found = batch.segments.index(prefix)
+    return [*prefix_numbers(batch, found), found]
+
+
+def texts_of(batch: PackedBatch) -> list[tuple[list[int], list[int]]]:
+    """Each text's tokens up to its last target, as attention sees them, and its targets."""
+    texts = []
+    start = 0
+    for count in batch.num_targets:
+        rows = batch.target_rows[start : start + count]
+        targets = batch.targets[start : start + count]
+        start += count
+        last = batch.logit_positions[rows[-1]]
+        [number] = [n for n, s in enumerate(batch.segments) if s.start <= last < s.end]
+        path = [batch.segments[n] for n in prefix_numbers(batch, number)]
+        positions = [p for s in path for p in range(s.start, s.end)]
+        positions += range(batch.segments[number].start, last + 1)
+        assert [batch.position_ids[p] for p in positions] == [*range(len(positions))]
+        assert [batch.logit_positions[row] for row in rows] == positions[-count:]
+        texts.append(([batch.token_ids[p] for p in positions] + targets[-1:], targets))
+    return texts
 
 
 def test_a_micro_batch_keeps_to_its_tokens_and_repeats_the_prefix() -> None:
@@ -57,11 +124,11 @@ def test_an_example_longer_than_a_micro_batch_goes_alone() -> None:
     assert [len(batch.token_ids) for batch in pack([*short, long], 50)] == [200, 4]
 
 
-def test_a_group_does_not_give_up_a_long_prefix_for_one_more_member() -> None:
-    examples = [example(*HEAD, *range(50), n, learned=1) for n in (500, 501, 502)]
-    other = example(*HEAD[:33], 9, learned=1)
-    groups = group_by_prefix([*examples, other])
-    assert sorted((len(group.units), group.num_shared) for group in groups) == [(1, 0), (3, 90)]
+def test_micro_batches_are_cut_where_little_is_shared() -> None:
+    branches = [[*HEAD, *range(200 + 100 * b, 260 + 100 * b)] for b in range(2)]
+    examples = [example(*branches[n % 2], n, learned=1) for n in range(8)]
+    batches = pack(examples, 110)
+    assert [len(batch.token_ids) for batch in batches] == [104, 104]
 
 
 def test_without_sharing_every_example_stands_alone_in_the_stream() -> None:
@@ -115,10 +182,11 @@ def test_a_pair_is_never_torn() -> None:
     assert singly[0].is_separate
 
 
-def test_answers_that_begin_alike_share_no_more_than_their_prompt() -> None:
+def test_answers_that_begin_alike_share_that_too() -> None:
     alike = Pair(example(*HEAD, 1, 2, learned=2), example(*HEAD, 1, 3, learned=2))
     [batch] = pack([alike], 1000)
-    assert batch.token_ids == [*HEAD, 1, 2, 1, 3]
+    assert batch.token_ids == [*HEAD, 1, 2, 3]
+    assert batch.target_rows == [0, 1, 0, 1]
     assert batch.targets == [1, 2, 1, 3]
 
 

@@ -108,10 +108,35 @@ def test_dropout_says_that_prefixes_are_not_shared(llama: BaseModel, spec: Train
     assert "dropout" in started.notes[0]
 
 
+def test_learned_tokens_beyond_the_limit_are_told(llama: BaseModel, spec: TrainSpec) -> None:
+    rows = [{"prompt": "a", "completion": " blue" * 40}]
+    file = write_jsonl(spec.output_dir.parent / "long.jsonl", rows)
+    started = next(
+        iter(
+            train(
+                llama,
+                replace(spec, training_file=file, validation_file=None, max_length_tokens=12),
+                never,
+            )
+        )
+    )
+    assert isinstance(started, Started)
+    assert "beyond the limit of 12 tokens" in started.notes[0]
+
+
+def test_a_checkpoint_of_another_precision_is_refused(
+    llama: BaseModel, llama_folder: Path, spec: TrainSpec
+) -> None:
+    saved = [e for e in train(llama, spec, never) if isinstance(e, CheckpointSaved)]
+    halved = BaseModel.load(llama_folder, precision="bf16")
+    with pytest.raises(BadCheckpoint):
+        list(train(halved, replace(spec, resume_from=saved[0].path), never))
+
+
 def test_a_bf16_base_learns_much_the_same(
     llama: BaseModel, llama_folder: Path, spec: TrainSpec
 ) -> None:
-    halved = BaseModel.load(llama_folder, dtype=torch.bfloat16)
+    halved = BaseModel.load(llama_folder, precision="bf16")
     exact = [done.loss for done in steps(list(train(llama, spec, never)))]
     rounded = [done.loss for done in steps(list(train(halved, spec, never)))]
     assert rounded == pytest.approx(exact, rel=0.05)

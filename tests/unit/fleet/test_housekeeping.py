@@ -10,6 +10,7 @@ import structlog.testing
 from tests.factories import (
     NOW,
     Clock,
+    base_model,
     context,
     file,
     organization,
@@ -18,7 +19,7 @@ from tests.factories import (
 )
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.files import FilePurpose
-from tunesmith.domain.jobs import Job, JobStatus
+from tunesmith.domain.jobs import Job, JobStatus, Task
 from tunesmith.domain.uploads import NewUpload
 from tunesmith.fleet import housekeeping
 from tunesmith.http import Foundation
@@ -40,12 +41,21 @@ def leased(database: Database, clock: Clock) -> Job:
     box = registration()
     with database.write() as store:
         store.accounts.add_organization(owner)
+        store.models.put_base(base_model())
         job = queued_job(store, owner)
         scheduling.register(store, box, clock())
-        store.queue.lease_next(box.name, box.incarnation, clock(), clock() + timedelta(minutes=1))
-        job = store.jobs.get(job.id, owner.id)
-        store.jobs.replace(job, job.started(NOW))
-    return job
+        assert scheduling.lease(store, box, clock()) is not None
+        scheduling.end_silent(store, clock())
+        return store.jobs.get(job.id, owner.id)
+
+
+def pass_over(database: Database, clock: Clock, seconds: int) -> int:
+    """Time in which the server is there; gives how many leases ended."""
+    num_ended = 0
+    for _ in range(seconds):
+        with database.write() as store:
+            num_ended += scheduling.end_silent(store, clock.advance(1))
+    return num_ended
 
 
 def run_until(task: Coroutine[Any, Any, None], condition: Any) -> None:
@@ -70,7 +80,8 @@ def test_a_worker_that_falls_silent_loses_its_job(
     foundation: Foundation, leased: Job, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "LEASE_CHECK_SECONDS", 0.0)
-    clock.advance(61)
+    assert pass_over(foundation.database, clock, 60) == 0
+    clock.advance(1)
     run_until(
         housekeeping.end_silent_leases(foundation),
         lambda: status_of(foundation.database, leased) is JobStatus.QUEUED,
@@ -81,25 +92,44 @@ def test_after_a_restart_workers_have_time_to_come_back(
     foundation: Foundation, leased: Job, clock: Clock
 ) -> None:
     clock.advance(3600)
-    asyncio.run(housekeeping.grant_grace(foundation))
+    assert pass_over(foundation.database, clock, 61) == 0
+    assert pass_over(foundation.database, clock, 1) == 1
+
+
+@pytest.mark.parametrize("step", [3600, -3600, 86400, -86400])
+def test_a_step_of_the_clock_ends_no_lease_and_keeps_none(
+    foundation: Foundation, leased: Job, clock: Clock, step: int
+) -> None:
+    assert pass_over(foundation.database, clock, 30) == 0
+    clock.advance(step)
+    assert pass_over(foundation.database, clock, 61) == 0
+    assert pass_over(foundation.database, clock, 1) == 1
+
+
+def test_a_step_of_the_clock_delays_no_job_that_waits_after_a_loss(
+    foundation: Foundation, leased: Job, clock: Clock
+) -> None:
     with foundation.database.write() as store:
-        assert scheduling.requeue_expired(store, clock.advance(59)) == 0
-        assert scheduling.requeue_expired(store, clock.advance(2)) == 1
+        store.queue.put_back(leased.id, Task.TRAIN, clock(), wait=scheduling.MAX_WAIT)
+        scheduling.end_silent(store, clock.advance(-86400))
+        latest = clock() + scheduling.MAX_WAIT
+        assert store.queue.list_candidates(latest, [Task.TRAIN]) != []
 
 
 def test_a_round_that_fails_is_not_the_last_one(
     foundation: Foundation, leased: Job, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "LEASE_CHECK_SECONDS", 0.0)
-    clock.advance(61)
-    requeue, rounds = scheduling.requeue_expired, iter([OSError("the disk is full")])
+    pass_over(foundation.database, clock, 60)
+    clock.advance(1)
+    requeue, rounds = scheduling.end_silent, iter([OSError("the disk is full")])
 
     def failing_once(*arguments: Any) -> int:
         for error in rounds:
             raise error
         return requeue(*arguments)
 
-    monkeypatch.setattr(scheduling, "requeue_expired", failing_once)
+    monkeypatch.setattr(scheduling, "end_silent", failing_once)
     with structlog.testing.capture_logs() as logs:
         run_until(
             housekeeping.end_silent_leases(foundation),

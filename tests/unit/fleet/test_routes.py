@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from tests.factories import base_model, key, metrics, organization, queued_job, registration
-from tunesmith.domain.accounts import Organization, Scope
+from tunesmith.domain.accounts import USER_SCOPES, Organization, Scope
 from tunesmith.domain.assignments import (
     Assignment,
     AttemptReleased,
@@ -39,7 +39,7 @@ def owner(database: Database) -> Organization:
     with database.write() as store:
         store.accounts.add_organization(made)
         store.accounts.add_key(key(made, WORKER_KEY, frozenset({Scope.WORKER})))
-        store.accounts.add_key(key(made, USER_KEY, frozenset(Scope) - {Scope.WORKER, Scope.ADMIN}))
+        store.accounts.add_key(key(made, USER_KEY, USER_SCOPES))
         store.models.put_base(base_model())
     return made
 
@@ -151,6 +151,17 @@ def test_bytes_that_are_not_what_their_name_says_are_refused_and_not_stored(
     assert ask("PUT", f"/blobs/{promised}", content=b"broken").status_code == 400
     assert not blobs.has(promised)
     assert not blobs.has(sent)
+
+
+def test_a_server_without_room_says_so_and_takes_what_it_has_already(
+    ask: Ask, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house.blobs.put(b"there")
+    monkeypatch.setattr(house.blobs, "min_free_bytes", 2**80)
+    refused = ask("PUT", f"/blobs/{hashlib.sha256(b'new').hexdigest()}", content=b"new")
+    assert (refused.status_code, refused.json()["code"]) == (503, "disk_full")
+    assert "The disk of the server is full: needs" in refused.json()["message"]
+    assert ask("PUT", f"/blobs/{there.sha256}", content=b"there").status_code == 204
 
 
 @pytest.mark.parametrize("name", ["..%2f..%2ftunesmith.db", "a" * 64, "tunesmith.db"])

@@ -6,7 +6,7 @@ import pytest
 from tests.factories import NOW, base_model, context, key
 from tunesmith.domain.accounts import Organization, Scope
 from tunesmith.domain.errors import Conflict, Unauthenticated
-from tunesmith.services import accounts, models
+from tunesmith.services import accounts, keys, models
 from tunesmith.services.context import House
 from tunesmith.store.database import Store
 
@@ -15,15 +15,15 @@ SECRET = "ts_" + "s" * 40
 
 def test_a_new_key_opens_the_door(store: Store, house: House, owner: Organization) -> None:
     ctx = context(store, house, owner)
-    made = accounts.create_key(ctx, name="ci", scopes=frozenset({Scope.JOBS_READ}))
+    made = keys.create(ctx, name="ci", scopes=frozenset({Scope.JOBS_READ}))
     assert accounts.authenticate(store, made.secret, NOW) == (owner, made.key)
-    assert accounts.list_keys(ctx) == (made.key,)
+    assert keys.list_(ctx) == (made.key,)
 
 
-def test_a_deleted_key_opens_nothing(store: Store, house: House, owner: Organization) -> None:
+def test_a_revoked_key_opens_nothing(store: Store, house: House, owner: Organization) -> None:
     ctx = context(store, house, owner)
-    made = accounts.create_key(ctx, name="ci", scopes=frozenset({Scope.JOBS_READ}))
-    accounts.delete_key(ctx, made.key.id)
+    made = keys.create(ctx, name="ci", scopes=frozenset({Scope.JOBS_READ}))
+    keys.revoke(ctx, made.key.id)
     with pytest.raises(Unauthenticated):
         accounts.authenticate(store, made.secret, NOW)
 

@@ -12,6 +12,7 @@ from tests.factories import context, queued_job
 from tests.unit.services.scene import Scene
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.assignments import (
+    AttemptHalted,
     AttemptLost,
     AttemptReleased,
     Report,
@@ -58,6 +59,9 @@ class Life(Scene):
 
     def release(self) -> None:
         self.tell_as_trainer(AttemptReleased())
+
+    def halt(self) -> None:
+        self.tell_as_trainer(AttemptHalted(reason="The disk is full."))
 
     def fail(self) -> None:
         self.tell_as_trainer(TrainingFailed(failure=Failure(code="a", message="b")))
@@ -113,6 +117,7 @@ FREQUENT: list[Callable[[Life], object]] = [
     Life.save_some,
     Life.lose,
     Life.release,
+    Life.halt,
     Life.fall_silent,
     Life.pause,
     Life.resume,

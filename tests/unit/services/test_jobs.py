@@ -6,7 +6,7 @@ import pytest
 
 from tests.factories import NOW, Clock, artifact, base_model, context, file, job, registration
 from tunesmith.domain.accounts import Organization
-from tunesmith.domain.errors import InvalidRequest, NotFound, WrongState
+from tunesmith.domain.errors import DiskFull, InvalidRequest, NotFound, WrongState
 from tunesmith.domain.events import EventKind
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.hyperparameters import Method
@@ -160,3 +160,39 @@ def test_a_stopped_job_cannot_be_stopped_again(ctx: Context, new: NewJob) -> Non
     assert jobs.stop(ctx, job.id).status is JobStatus.STOPPED
     with pytest.raises(WrongState):
         jobs.stop(ctx, job.id)
+
+
+def test_a_job_is_reproduced_from_its_own_bytes_when_its_file_is_gone(
+    ctx: Context, new: NewJob, owner: Organization
+) -> None:
+    done = job(owner, JobStatus.SUCCEEDED, metadata={"a": "b"}, request_digest="abc")
+    ctx.store.jobs.add(done)
+    again = jobs.reproduce(ctx, done.id)
+    assert again.id != done.id
+    assert (again.status, again.attempt) == (JobStatus.VALIDATING, 0)
+    for same in ("base_model", "training_file", "hyperparameters", "seed", "method"):
+        assert getattr(again, same) == getattr(done, same)
+    assert (again.metadata, again.request_digest) == (None, None)
+    box = registration()
+    scheduling.register(ctx.store, box, NOW)
+    leased = scheduling.lease(ctx.store, box, NOW)
+    assert leased is not None
+    assert (leased.job_id, leased.training_file) == (again.id, done.training_file.blob)
+
+
+@pytest.mark.parametrize("status", [s for s in JobStatus if s is not JobStatus.SUCCEEDED])
+def test_only_what_has_succeeded_is_reproduced(
+    ctx: Context, owner: Organization, status: JobStatus
+) -> None:
+    unfinished = job(owner, status)
+    ctx.store.jobs.add(unfinished)
+    with pytest.raises(WrongState, match="cannot be reproduced"):
+        jobs.reproduce(ctx, unfinished.id)
+
+
+def test_no_job_begins_where_the_disk_is_nearly_full(
+    ctx: Context, new: NewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctx.house.blobs, "min_free_bytes", 2**80)
+    with pytest.raises(DiskFull, match="disk of the server is full"):
+        jobs.create(ctx, new)

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.factories import base_model, context, job
-from tunesmith.domain.accounts import Organization, Scope
+from tunesmith.domain.accounts import Organization, Role, Scope
 from tunesmith.domain.adapters import NewAdapter
 from tunesmith.domain.errors import NotFound, PermissionDenied
 from tunesmith.domain.files import Blob, File, FilePurpose
@@ -21,17 +22,20 @@ from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import PageRequest
 from tunesmith.domain.uploads import Completion, NewUpload, Upload
 from tunesmith.services import (
-    accounts,
     adapters,
+    audit,
     datasets,
     deployments,
     files,
     inference,
     jobs,
+    keys,
     models,
+    organizations,
     pausing,
     permissions,
     uploads,
+    users,
 )
 from tunesmith.services.context import Context, House
 from tunesmith.services.inference import Sampling
@@ -84,12 +88,34 @@ def tuned_model(ctx: Context) -> TunedModel:
 
 # One of the scopes is enough.
 NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
-    accounts.create_key: (
-        Scope.ADMIN,
-        lambda ctx: accounts.create_key(ctx, name="a", scopes=frozenset()),
+    audit.list_: (Scope.ADMIN, lambda ctx: audit.list_(ctx, after=0, limit=1)),
+    audit.list_newest: (Scope.ADMIN, lambda ctx: audit.list_newest(ctx, 1)),
+    audit.check: (Scope.ADMIN, audit.check),
+    keys.create: (Scope.ADMIN, lambda ctx: keys.create(ctx, name="a", scopes=frozenset())),
+    keys.list_: (Scope.ADMIN, keys.list_),
+    keys.get: (Scope.ADMIN, lambda ctx: keys.get(ctx, SOME_ID)),
+    keys.update: (Scope.ADMIN, lambda ctx: keys.update(ctx, SOME_ID, {})),
+    keys.rotate: (Scope.ADMIN, lambda ctx: keys.rotate(ctx, SOME_ID, timedelta())),
+    keys.revoke: (Scope.ADMIN, lambda ctx: keys.revoke(ctx, SOME_ID)),
+    organizations.create: (
+        Scope.OPERATOR,
+        lambda ctx: organizations.create(ctx, name="a", slug="b"),
     ),
-    accounts.list_keys: (Scope.ADMIN, accounts.list_keys),
-    accounts.delete_key: (Scope.ADMIN, lambda ctx: accounts.delete_key(ctx, SOME_ID)),
+    organizations.list_: (Scope.OPERATOR, organizations.list_),
+    organizations.get: (Scope.ADMIN, lambda ctx: organizations.get(ctx, "nobody")),
+    organizations.update: (
+        Scope.OPERATOR,
+        lambda ctx: organizations.update(ctx, "nobody", {}),
+    ),
+    users.create: (
+        Scope.ADMIN,
+        lambda ctx: users.create(ctx, email="a@b.c", name="a", role=Role.READER),
+    ),
+    users.list_: (Scope.ADMIN, users.list_),
+    users.get: (Scope.ADMIN, lambda ctx: users.get(ctx, SOME_ID)),
+    users.find: (Scope.ADMIN, lambda ctx: users.find(ctx, "nobody")),
+    users.update: (Scope.ADMIN, lambda ctx: users.update(ctx, SOME_ID, {})),
+    users.delete: (Scope.ADMIN, lambda ctx: users.delete(ctx, SOME_ID)),
     adapters.create: (Scope.JOBS_WRITE, lambda ctx: adapters.create(ctx, NEW_ADAPTER)),
     adapters.list_: (JOBS, adapters.list_),
     adapters.list_public: (
@@ -149,6 +175,7 @@ NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
     jobs.count_by_status: (Scope.JOBS_READ, jobs.count_by_status),
     jobs.get_to: (Scope.JOBS_WRITE, lambda ctx: jobs.get_to(ctx, Action.DELETE, SOME_ID)),
     jobs.restart: (Scope.JOBS_WRITE, lambda ctx: jobs.restart(ctx, SOME_ID)),
+    jobs.reproduce: (Scope.JOBS_WRITE, lambda ctx: jobs.reproduce(ctx, SOME_ID)),
     jobs.delete: (Scope.JOBS_WRITE, lambda ctx: jobs.delete(ctx, SOME_ID)),
     jobs.list_log: (Scope.JOBS_READ, lambda ctx: jobs.list_log(ctx, SOME_ID, [], None, 1)),
     jobs.list_metrics: (Scope.JOBS_READ, lambda ctx: jobs.list_metrics(ctx, SOME_ID)),
@@ -165,8 +192,8 @@ NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
     datasets.delete: (Scope.JOBS_WRITE, lambda ctx: datasets.delete(ctx, SOME_ID)),
     pausing.pause: (Scope.JOBS_WRITE, lambda ctx: pausing.pause(ctx, SOME_ID)),
     pausing.resume: (Scope.JOBS_WRITE, lambda ctx: pausing.resume(ctx, SOME_ID)),
-    models.add_base: (Scope.ADMIN, lambda ctx: models.add_base(ctx, base_model("new"))),
-    models.delete_base: (Scope.ADMIN, lambda ctx: models.delete_base(ctx, "nothing")),
+    models.add_base: (Scope.OPERATOR, lambda ctx: models.add_base(ctx, base_model("new"))),
+    models.delete_base: (Scope.OPERATOR, lambda ctx: models.delete_base(ctx, "nothing")),
     models.delete_tuned: (
         Scope.JOBS_WRITE,
         lambda ctx: models.delete_tuned(ctx, tuned_model(ctx)),
@@ -213,7 +240,12 @@ CALLED_WITH_WHAT_WAS_FOUND = {
     datasets.get,  # for whoever reads or writes jobs
     deployments.find,
     jobs.warn,
+    audit.record,
+    organizations.acting_for,
 }
+
+
+WIDER = {Scope.OPERATOR, Scope.ADMIN, Scope.ALL_JOBS, Scope.EVERYTHING}
 
 
 def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
@@ -228,17 +260,20 @@ def functions_with_a_caller(module: ModuleType) -> set[Callable[..., Any]]:
 
 def test_every_function_that_takes_a_caller_stands_in_a_table() -> None:
     services = (
-        accounts,
         adapters,
+        audit,
         datasets,
         deployments,
         files,
         inference,
         jobs,
+        keys,
         models,
+        organizations,
         pausing,
         permissions,
         uploads,
+        users,
     )
     known = set().union(*map(functions_with_a_caller, services))
     assert known == set(NEEDED) | OPEN_TO_EVERY_KEY | CALLED_WITH_WHAT_WAS_FOUND
@@ -251,12 +286,17 @@ def test_a_key_without_the_scope_is_refused_and_one_with_it_is_not(
     house.blobs.put(b"")
     needed, call = NEEDED[function]
     scopes = frozenset({needed}) if isinstance(needed, Scope) else needed
-    all_but_it = frozenset(Scope) - scopes - {Scope.ADMIN, Scope.ALL_JOBS, Scope.EVERYTHING}
+    all_but_it = frozenset(Scope) - scopes - WIDER
     with pytest.raises(PermissionDenied, match=min(scopes).value):
         call(context(store, house, owner, all_but_it))
     for scope in scopes:
         with suppress(NotFound):  # it is let in, and looks
             call(context(store, house, owner, frozenset({scope})))
+
+
+def as_admin(ctx: Context) -> Context:
+    """Of an organization, and not of the installation."""
+    return replace(ctx, key=replace(ctx.key, scopes=frozenset({Scope.ADMIN})))
 
 
 @pytest.fixture
@@ -277,12 +317,15 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
         created_at=house.now(),
     )
     store.files.add(file)
-    made = accounts.create_key(theirs, name="a", scopes=frozenset({Scope.ADMIN}))
+    made = keys.create(theirs, name="a", scopes=frozenset({Scope.ADMIN}))
+    user = users.create(theirs, email="a@b.c", name="a", role=Role.READER)
     theirs_too = uploads.create(theirs, NEW_UPLOAD)
     return {
         "job": its.id,
         "file": file.id,
         "key": made.key.id,
+        "user": user.id,
+        "organization": other.slug,
         "upload": theirs_too.id,
         "adapter": str(adapter.id),
     }
@@ -294,6 +337,7 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
         ("job", jobs.get),
         ("job", jobs.stop),
         ("job", jobs.restart),
+        ("job", jobs.reproduce),
         ("job", jobs.delete),
         ("job", deployments.deploy),
         ("job", lambda ctx, id: jobs.list_log(ctx, id, [], None, 1)),
@@ -312,7 +356,16 @@ def strangers(store: Store, house: House, owner: Organization) -> dict[str, Any]
             "file",
             lambda ctx, id: jobs.create(ctx, NewJob(base_model="base", training_file_id=id)),
         ),
-        ("key", accounts.delete_key),
+        ("key", keys.get),
+        ("key", keys.revoke),
+        ("key", lambda ctx, id: keys.update(ctx, id, {})),
+        ("key", lambda ctx, id: keys.rotate(ctx, id, timedelta())),
+        ("user", users.get),
+        ("user", users.delete),
+        ("user", lambda ctx, id: users.update(ctx, id, {})),
+        ("user", lambda ctx, id: users.find(ctx, str(id))),
+        ("organization", lambda ctx, id: organizations.get(as_admin(ctx), id)),
+        ("organization", lambda ctx, id: organizations.acting_for(as_admin(ctx), id)),
         ("adapter", adapters.get),
         ("adapter", adapters.delete),
         ("adapter", adapters.usable_model),
@@ -354,6 +407,6 @@ def test_lists_show_what_is_the_callers_own(
     ctx = context(store, house, owner)
     assert jobs.list_(ctx, PAGE, JobFilter()).items == ()
     assert files.list_(ctx, PAGE, None).items == ()
-    assert accounts.list_keys(ctx) == ()
+    assert keys.list_(ctx) == ()
     assert models.list_tuned(ctx) == ()
     assert adapters.list_(ctx) == ()

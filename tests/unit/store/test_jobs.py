@@ -130,7 +130,7 @@ def test_a_change_by_an_older_attempt_is_refused(database: Database, owner: Orga
     with database.write() as store:
         made = queued_job(store, owner)
         box = registration()
-        store.queue.lease_next(box.name, box.incarnation, NOW, NOW)
+        store.queue.lease(made, box.name, box.incarnation, NOW, NOW)
         with pytest.raises(Conflict):
             store.jobs.replace(made, made.started(NOW))
 

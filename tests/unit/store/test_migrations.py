@@ -37,7 +37,7 @@ def test_jobs_and_what_hangs_on_them_outlive_every_change(
     with database.write() as store:
         store.accounts.add_organization(owner)
         store.jobs.add(its)
-        store.queue.push(its.id, Task.TRAIN, NOW)
+        store.queue.push(its, Task.TRAIN, NOW)
         tell(store, its, EventKind.STARTED, now=NOW)
     database.close()
 

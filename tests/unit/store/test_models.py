@@ -6,6 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.factories import base_model, key, organization
 from tunesmith.domain.catalog import TASKS, WeightFile
+from tunesmith.domain.errors import NotFound
 from tunesmith.store import tables
 from tunesmith.store.database import Database
 
@@ -79,17 +80,18 @@ def test_a_base_model_goes_with_its_names(database: Database) -> None:
         assert store.models.find_base("also") is None
 
 
-def test_a_key_is_found_by_its_digest_and_deleted_by_its_owner(database: Database) -> None:
+def test_a_key_is_found_by_all_of_its_digest_and_by_its_owner(database: Database) -> None:
     owner, other = organization(), organization("other")
     with database.write() as store:
         for one in (owner, other):
             store.accounts.add_organization(one)
         made = replace(key(owner), expires_at=owner.created_at)
         store.accounts.add_key(made)
-        assert store.accounts.find_key(made.digest) == made
-        assert not store.accounts.delete_key(made.id, other.id)
-        assert store.accounts.delete_key(made.id, owner.id)
-        assert store.accounts.find_key(made.digest) is None
+        assert store.accounts.find_key(made.digest) == (made, owner)
+        assert store.accounts.find_key(made.digest[:16] + "0" * 48) is None
+        assert store.accounts.get_key(made.id, owner.id) == made
+        with pytest.raises(NotFound):
+            store.accounts.get_key(made.id, other.id)
 
 
 @pytest.mark.parametrize("name", ["base\0", "\0"])

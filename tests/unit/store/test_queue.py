@@ -22,8 +22,16 @@ def owner(database: Database) -> Organization:
     return made
 
 
-def lease(store: Store, now=NOW, worker=BOX) -> Lease | None:
-    return store.queue.lease_next(worker.name, worker.incarnation, now, now + MINUTE)
+def lease(store: Store, now=NOW, worker=BOX, tasks=tuple(Task)) -> Lease | None:
+    """The oldest entry, as the scheduler gives it."""
+    store.shares.lock()
+    candidates = store.queue.list_candidates(now, tasks)
+    if not candidates:
+        return None
+    job_id = store.queue.job_at(min(candidate.seq for candidate in candidates))
+    assert job_id is not None
+    job = store.jobs.get_for_worker(job_id)
+    return store.queue.lease(job, worker.name, worker.incarnation, now, now + MINUTE)
 
 
 def test_the_oldest_is_leased_first(database: Database, owner: Organization) -> None:
@@ -92,7 +100,7 @@ def test_what_is_put_back_for_later_waits_until_then(
     with database.write() as store:
         job = queued_job(store, owner)
         lease(store)
-        store.queue.put_back(job.id, Task.TRAIN, NOW + MINUTE, losses=2)
+        store.queue.put_back(job.id, Task.TRAIN, NOW, wait=MINUTE, losses=2)
         assert lease(store) is None
         leased = lease(store, NOW + MINUTE)
     assert leased is not None
@@ -116,7 +124,7 @@ def test_what_is_removed_is_leased_by_nobody(database: Database, owner: Organiza
     with database.write() as store:
         job = queued_job(store, owner)
         lease(store)
-        store.queue.remove(job.id)
+        store.queue.remove(job.id, NOW)
         assert lease(store) is None
         assert store.queue.renew(job.id, 1, NOW + MINUTE) is None
 
@@ -144,12 +152,12 @@ def test_leases_of_earlier_incarnations_can_be_told(
         assert store.queue.list_held_by_others("other", newer.incarnation) == []
 
 
-def test_all_leases_can_be_extended(database: Database, owner: Organization) -> None:
+def test_all_leases_can_begin_anew(database: Database, owner: Organization) -> None:
     with database.write() as store:
         queued_job(store, owner)
         queued_job(store, owner)
         lease(store)
-        store.queue.extend_all(NOW + 9 * MINUTE)
+        store.queue.begin_anew(NOW, NOW + 9 * MINUTE, latest=NOW)
         assert store.queue.list_expired(NOW + 8 * MINUTE) == []
         assert len(store.queue.list_expired(NOW + 10 * MINUTE)) == 1  # the other is not leased
 
@@ -183,8 +191,7 @@ def test_a_worker_is_given_only_the_tasks_that_it_asks_for(
     with database.write() as store:
         queued_job(store, owner, Task.TRAIN)
         new = queued_job(store, owner, Task.VALIDATE)
-        times = (NOW, NOW + MINUTE)
-        leased = store.queue.lease_next(BOX.name, BOX.incarnation, *times, (Task.VALIDATE,))
-        again = store.queue.lease_next(BOX.name, BOX.incarnation, *times, (Task.VALIDATE,))
+        leased = lease(store, tasks=(Task.VALIDATE,))
+        again = lease(store, tasks=(Task.VALIDATE,))
     assert leased is not None
     assert (leased.job_id, again) == (new.id, None)

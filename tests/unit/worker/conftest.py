@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.worker.fakes import FakeClient
-from tunesmith.worker import attempt, reporter
+from tunesmith.worker import reporter, run
 
 
 @pytest.fixture
@@ -15,4 +15,4 @@ def client() -> FakeClient:
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporter, "FLUSH_SECONDS", 0.005)
     monkeypatch.setattr(reporter, "_RETRY_SECONDS", 0.005)
-    monkeypatch.setattr(attempt, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(run, "_LOOK_SECONDS", 0.01)

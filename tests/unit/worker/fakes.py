@@ -141,6 +141,8 @@ class FakeHost:
 class FakeLauncher:
     """`first_words` is what each host says when it starts."""
 
+    threads = 1
+
     def __init__(self, *first_words: Message) -> None:
         self.first_words = first_words or (READY,)
         self.hosts: list[FakeHost] = []

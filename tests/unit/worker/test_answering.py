@@ -220,7 +220,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     with listening(scene) as server:
         client = cast(Any, scene.client)
         client.server_url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        told = Answering(client, "box", Workshop(client, tmp_path / "work"))
+        told = Answering(client, "box", Workshop(client, tmp_path / "work", name="box"))
         told.start(Hosts(launcher, 1, told.tell))
         yield scene
         told.close()

@@ -1,3 +1,6 @@
+import errno
+import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +14,7 @@ from tests.factories import assignment, conversation, json_lines
 from tests.unit.worker.fakes import FakeClient, FakeLauncher
 from tunesmith.domain.assignments import (
     Assignment,
+    AttemptHalted,
     AttemptLost,
     AttemptReleased,
     CheckpointPublished,
@@ -24,6 +28,7 @@ from tunesmith.domain.assignments import (
 )
 from tunesmith.domain.datasets import TOO_FEW_EXAMPLES
 from tunesmith.domain.errors import StaleAttempt, Unavailable
+from tunesmith.domain.files import Blob
 from tunesmith.domain.jobs import Task
 from tunesmith.engine import events
 from tunesmith.engine.messages import (
@@ -37,6 +42,7 @@ from tunesmith.engine.messages import (
     StopRun,
 )
 from tunesmith.worker.attempt import Attempts
+from tunesmith.worker.client import ServerFull
 from tunesmith.worker.placing import Hosts, NoRoom
 from tunesmith.worker.prepare import Workshop
 
@@ -88,7 +94,7 @@ class Scene:
         self.attempts = Attempts(
             cast(Any, client),
             Hosts(self.launcher, 1, lambda answer: None),
-            Workshop(cast(Any, client), folder / "work"),
+            Workshop(cast(Any, client), folder / "work", name="box"),
             checkpoint_seconds=60.0,
             max_offline_seconds=10.0,
             is_leaving=self.is_leaving,
@@ -226,15 +232,47 @@ def test_a_run_that_is_to_pause_stops_at_a_checkpoint_and_is_released(
     assert [type(command) for command in scene.commands] == [OpenRun, StopRun]
 
 
-def test_a_job_that_is_to_pause_is_released_while_it_waits_for_room(
+def test_a_job_for_which_there_is_no_room_any_more_is_handed_back(
     scene: Scene, training: Assignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(*arguments: Any) -> Any:
-        raise NoRoom("Another job trains.")
+        raise NoRoom("Another base model answers.")
 
     monkeypatch.setattr(scene.attempts._hosts, "place", no_room)
-    scene.client.wanted = Wish.PAUSE
     assert scene.carry_out(training) == [AttemptReleased()]
+
+
+def test_a_run_that_its_host_turns_away_is_handed_back(scene: Scene, training: Assignment) -> None:
+    scene.script = lambda run_id: [RunFailed(run_id=run_id, code="busy", message="A run is open.")]
+    assert scene.carry_out(training) == [AttemptReleased()]
+
+
+def test_of_two_runs_side_by_side_each_hears_its_own(
+    scene: Scene, training: Assignment, client: FakeClient
+) -> None:
+    ends = {1: step_done(1), 2: step_done(2)}
+    scene.script = lambda run_id: [
+        ends[int(run_id[-1])],
+        events.Finished(step=int(run_id[-1]), path=saved(scene.folder, run_id), trained_tokens=50),
+    ]
+    other = FakeClient()
+    other.blobs = client.blobs
+    beside = Attempts(
+        cast(Any, other),
+        scene.attempts._hosts,
+        scene.attempts._workshop,
+        checkpoint_seconds=60.0,
+        max_offline_seconds=10.0,
+        is_leaving=scene.is_leaving,
+    )
+    thread = threading.Thread(target=beside.carry_out, args=(replace(training, attempt=2),))
+    thread.start()
+    first, first_end = scene.carry_out(training)
+    thread.join(10)
+    second, second_end = other.reports
+    assert (first.metrics.step, second.metrics.step) == (1, 2)
+    assert (first_end.step, second_end.step) == (1, 2)
+    assert scene.launcher.launched == ["base"]
 
 
 def test_a_run_that_stops_where_it_has_just_saved_tells_its_checkpoint_once(
@@ -334,3 +372,105 @@ def test_a_short_file_fails_the_job_without_blaming_a_line(scene: Scene) -> None
     assert isinstance(report, TrainingFailed)
     assert report.failure.code == TOO_FEW_EXAMPLES
     assert "Line" not in report.failure.message
+
+
+def disk_full(run_id: str) -> RunFailed:
+    return RunFailed(run_id=run_id, code="disk_full", message="The disk is full.")
+
+
+def test_a_full_disk_halts_the_job_with_a_sentence_that_helps(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.script = lambda run_id: [disk_full(run_id)]
+    (halted,) = scene.carry_out(training)
+    assert isinstance(halted, AttemptHalted)
+    assert re.fullmatch(
+        r"The disk of worker box is full: needs [\d,]+ MB free, has [\d,]+ MB\.", halted.reason
+    )
+
+
+def test_what_can_be_had_again_makes_room_first(scene: Scene, training: Assignment) -> None:
+    adapters = scene.folder / "work" / "adapters" / "someone"
+    adapters.mkdir(parents=True)
+    scene.script = lambda run_id: [disk_full(run_id)]
+    assert scene.carry_out(training) == [AttemptReleased()]
+    assert not adapters.exists()
+
+
+def test_a_checkpoint_that_was_saved_before_the_disk_was_full_is_published(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.script = lambda run_id: [
+        events.CheckpointSaved(step=1, epoch=1, path=saved(scene.folder, "step-1")),
+        disk_full(run_id),
+    ]
+    checkpoint, halted = scene.carry_out(training)
+    assert isinstance(checkpoint, CheckpointPublished)
+    assert isinstance(halted, AttemptHalted)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_files_that_find_no_room_halt_the_job(
+    scene: Scene, training: Assignment, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*arguments: Any) -> Path:
+        raise OSError(number, "No space left on device")
+
+    monkeypatch.setattr(scene.client, "fetch", full)
+    (halted,) = scene.carry_out(training)
+    assert isinstance(halted, AttemptHalted)
+
+
+def test_a_run_stops_while_the_server_is_full_and_its_job_is_halted(
+    scene: Scene, training: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise ServerFull("The disk of the server is full.")
+
+    monkeypatch.setattr(scene.client, "publish", full)
+    path = saved(scene.folder, "step-1")
+    scene.script = lambda run_id: [
+        step_done(1),
+        events.CheckpointSaved(step=1, epoch=1, path=path),
+    ]
+    scene.on_stop = lambda run_id: [events.Stopped(step=1, path=path)]
+    step, halted = scene.carry_out(training)
+    assert isinstance(step, StepReported)
+    assert halted == AttemptHalted(reason="The disk of the server is full.")
+    assert isinstance(scene.commands[-1], StopRun)
+
+
+def test_a_server_that_has_found_room_takes_the_checkpoint_and_the_job_goes_on(
+    scene: Scene, training: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, has_failed = scene.client.publish, threading.Event()
+
+    def full_once(path: Path, blob: Blob) -> None:
+        if not has_failed.is_set():
+            has_failed.set()
+            raise ServerFull("The disk of the server is full.")
+        publish(path, blob)
+
+    monkeypatch.setattr(scene.client, "publish", full_once)
+    scene.script = lambda run_id: [
+        events.Finished(step=2, path=saved(scene.folder, "adapter"), trained_tokens=50),
+    ]
+    (finished,) = scene.carry_out(training)
+    assert isinstance(finished, TrainingFinished)
+
+
+def test_a_checkpoint_and_a_model_carry_their_lock(scene: Scene, training: Assignment) -> None:
+    scene.script = lambda run_id: [
+        STARTED,
+        events.CheckpointSaved(step=1, epoch=1, path=saved(scene.folder, "step-1")),
+        events.Finished(step=2, path=saved(scene.folder, "adapter"), trained_tokens=50),
+    ]
+    _, checkpoint, finished = scene.carry_out(training)
+    locks = [
+        json.loads(scene.client.blobs[artifact.blob.sha256])
+        for report in (checkpoint, finished)
+        for artifact in report.artifacts
+        if artifact.name == "job.lock"
+    ]
+    assert [lock["attempts"][0]["to_step"] for lock in locks] == [1, 2]
+    assert all(lock["was_alone"] for lock in locks)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.factories import base_model
 from tests.unit.worker.fakes import FakeHost, FakeLauncher
+from tunesmith.domain.assignments import Resident, Room
 from tunesmith.domain.errors import Unavailable
 from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, Started, TextDelta
 from tunesmith.engine.messages import (
@@ -14,13 +15,15 @@ from tunesmith.engine.messages import (
     HostFailed,
     LoadAdapter,
     RunEvent,
+    RunFailed,
     Sample,
     StopRun,
     UnloadAdapter,
 )
 from tunesmith.engine.spec import SampleSpec
-from tunesmith.worker import placing
-from tunesmith.worker.placing import Host, HostLost, Hosts, ModelRefused, NoRoom
+from tunesmith.worker import host as host_module
+from tunesmith.worker.host import Host, HostLost, ModelRefused
+from tunesmith.worker.placing import Hosts, NoRoom
 
 STARTED = Started(
     step=0,
@@ -249,7 +252,7 @@ def test_an_adapter_that_was_refused_is_tried_again() -> None:
 
 
 def test_the_longest_unused_adapter_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placing, "MAX_ADAPTERS", 2)
+    monkeypatch.setattr(host_module, "MAX_ADAPTERS", 2)
     scene = Scene()
     host = scene.place()
     for adapter_id in ("a", "b", "a", "c"):
@@ -259,7 +262,7 @@ def test_the_longest_unused_adapter_makes_room(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_adapter_that_is_answering_makes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placing, "MAX_ADAPTERS", 1)
+    monkeypatch.setattr(host_module, "MAX_ADAPTERS", 1)
     scene = Scene()
     host = scene.place()
     host.ensure_adapter("a", lambda: Path("/x"))
@@ -282,3 +285,117 @@ def test_closing_ends_all_hosts() -> None:
     scene.place("second")
     scene.hosts.close()
     assert all(host.is_ended for host in scene.launcher.hosts)
+
+
+def resident(name: str = "base", takes_more: bool = True) -> Resident:
+    return Resident(base_model=name, fingerprint=None, takes_more=takes_more)
+
+
+def test_a_worker_without_hosts_has_room_for_any_base_model() -> None:
+    assert Scene().hosts.room() == Room(residents=(), takes_others=True)
+
+
+def test_a_base_model_that_trains_takes_more_of_its_own_alone() -> None:
+    scene = Scene()
+    scene.hosts.claim(base_model())
+    assert scene.hosts.room() == Room(residents=(resident(),), takes_others=False)
+    scene.hosts.unclaim(base_model())
+    assert scene.hosts.room() == Room(residents=(), takes_others=True)
+
+
+def test_an_idle_host_is_resident_and_would_make_room() -> None:
+    scene = Scene()
+    scene.place()
+    assert scene.hosts.room() == Room(residents=(resident(),), takes_others=True)
+
+
+def test_a_place_is_kept_before_its_base_model_is_loaded() -> None:
+    scene = Scene()
+    scene.hosts.claim(base_model("first"))
+    with pytest.raises(NoRoom):
+        scene.place("second")
+    scene.place("first")
+    assert scene.launcher.launched == ["first"]
+
+
+def test_a_host_that_is_claimed_makes_no_room() -> None:
+    scene = Scene()
+    scene.hosts.claim(base_model("first"))
+    scene.place("first")
+    with pytest.raises(NoRoom):
+        scene.hosts.claim(base_model("second"))
+    assert not scene.process.is_ended
+
+
+def test_a_second_host_has_room_for_another_base_model() -> None:
+    scene = Scene(max_hosts=2)
+    for name in ("first", "second"):
+        scene.hosts.claim(base_model(name))
+        scene.place(name)
+    assert scene.launcher.launched == ["first", "second"]
+    assert not scene.hosts.room().takes_others
+
+
+def test_a_host_that_turns_a_run_away_is_offered_no_more_until_one_has_ended() -> None:
+    scene = Scene()
+    for _ in range(2):
+        scene.hosts.claim(base_model())
+    host = scene.place()
+    host.follow("first")
+    told = host.follow("second")
+    scene.process.say(RunFailed(run_id="second", code="busy", message="A run is open."))
+    told.get(timeout=10)
+    host.unfollow("second")
+    scene.hosts.unclaim(base_model())
+    assert scene.hosts.room() == Room(residents=(resident(takes_more=False),), takes_others=False)
+    scene.hosts.unclaim(base_model())
+    assert scene.hosts.room().residents == (resident(takes_more=True),)
+
+
+def test_a_lost_host_leaves_its_room() -> None:
+    scene = Scene()
+    told = scene.place("first").follow("mine")
+    scene.process.end()
+    told.get(timeout=10)
+    assert scene.hosts.room() == Room(residents=(), takes_others=True)
+    scene.place("second")
+
+
+def test_the_table_of_hosts_is_at_hand_while_a_base_model_loads() -> None:
+    scene = Scene(max_hosts=2)
+    may_load = threading.Event()
+
+    def slow_folder() -> Path:
+        assert may_load.wait(10)
+        return Path("/model")
+
+    loading = threading.Thread(target=scene.hosts.place, args=(base_model(), slow_folder))
+    loading.start()
+    scene.hosts.claim(base_model("other"))  # would hang
+    assert scene.launcher.launched == []
+    may_load.set()
+    loading.join(10)
+
+
+def test_runs_that_train_at_the_same_time_have_company() -> None:
+    scene = Scene()
+    host = scene.place()
+    queues = {run_id: host.follow(run_id) for run_id in ("first", "second", "third")}
+    scene.process.say(
+        RunEvent(run_id="first", event=STARTED),
+        RunEvent(run_id="second", event=STARTED),
+        RunFailed(run_id="third", code="busy", message="No room."),
+    )
+    queues["third"].get(timeout=10)
+    assert [host.was_accompanied(run_id) for run_id in queues] == [True, True, False]
+
+
+def test_runs_one_after_another_have_none() -> None:
+    scene = Scene()
+    host = scene.place()
+    for run_id in ("first", "second"):
+        told = host.follow(run_id)
+        scene.process.say(RunEvent(run_id=run_id, event=STARTED))
+        told.get(timeout=10)
+        assert not host.was_accompanied(run_id)
+        host.unfollow(run_id)

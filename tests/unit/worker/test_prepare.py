@@ -19,7 +19,7 @@ TEN = [conversation()] * 10
 
 @pytest.fixture
 def workshop(client: FakeClient, tmp_path: Path) -> Workshop:
-    return Workshop(cast(Any, client), tmp_path / "work")
+    return Workshop(cast(Any, client), tmp_path / "work", name="box")
 
 
 def write(path: Path, *rows: Any) -> Path:

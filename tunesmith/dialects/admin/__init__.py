@@ -1,8 +1,19 @@
-"""Our own API for operators: keys, the base-model catalogue and webhooks."""
+"""Our own API for those who administer: organizations, users, keys, the audit log, the base-model
+catalogue, webhooks and the queue; and jobs again."""
 
 from fastapi import FastAPI
 
-from tunesmith.dialects.admin import keys, models, translate, webhooks
+from tunesmith.dialects.admin import (
+    audit,
+    jobs,
+    keys,
+    models,
+    organizations,
+    queue,
+    translate,
+    users,
+    webhooks,
+)
 from tunesmith.dialects.admin.errors import render
 from tunesmith.http import Foundation, render_errors_with
 
@@ -14,9 +25,8 @@ def build(foundation: Foundation, *, webhooks_allow_private: bool) -> FastAPI:
     app.state.foundation = foundation
     app.state.webhooks_allow_private = webhooks_allow_private
     render_errors_with(app, render)
-    app.include_router(keys.router)
-    app.include_router(models.router)
-    app.include_router(webhooks.router)
+    for module in (organizations, users, keys, audit, jobs, queue, models, webhooks):
+        app.include_router(module.router)
     return app
 
 

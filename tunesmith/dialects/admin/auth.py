@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from tunesmith.domain.errors import Unauthenticated
 from tunesmith.http import context_dependency
+from tunesmith.services import organizations
 from tunesmith.services.context import Context
 
 
@@ -19,3 +20,15 @@ def secret_of(request: Request) -> str:
 InContext = Annotated[
     Context, Depends(context_dependency(secret_of, writes=True), scope="function")
 ]
+
+Organization = Annotated[
+    str | None,
+    Query(description="Id or slug of another organization than the key's own; for operators."),
+]
+
+
+def _in_organization(ctx: InContext, organization: Organization = None) -> Context:
+    return organizations.acting_for(ctx, organization)
+
+
+InOrganization = Annotated[Context, Depends(_in_organization, scope="function")]

@@ -18,7 +18,7 @@ def put_base_model(body: schemas.BaseModelEntry, ctx: InContext) -> None:
 
 @router.get("/base-models")
 def list_base_models(ctx: InContext) -> list[schemas.ListedBaseModel]:
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     return [translate.listed_base_model(model) for model in models.list_bases(ctx)]
 
 
@@ -29,7 +29,7 @@ def delete_base_model(name: str, ctx: InContext) -> None:
 
 @router.get("/known-models")
 def list_known_models(ctx: InContext) -> list[schemas.KnownModel]:
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     bases = models.list_bases(ctx)
     return [translate.known_model(known, bases) for known in known_models.list_known()]
 

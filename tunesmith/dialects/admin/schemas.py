@@ -1,46 +1,32 @@
 """The wire."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tunesmith.domain.accounts import Scope
 from tunesmith.domain.catalog import TASKS
 from tunesmith.domain.devices import DeviceKind
-from tunesmith.domain.jobs import JobStatus
+from tunesmith.domain.jobs import JobStatus, Task
+from tunesmith.domain.quotas import MAX_PRIORITY, MIN_PRIORITY
+from tunesmith.services.queue_report import Reason
 from tunesmith.services.weights import State
+from tunesmith.wire.json_body import check_keepable
 
 Outcome = Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
 ALL_OUTCOMES: list[Outcome] = [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-
-class CreateKey(Strict):
-    name: str = Field(min_length=1, max_length=200)
-    scopes: list[Scope] = Field(min_length=1)
-    expires_at: datetime | None = None
-    email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
-
-
-class Key(BaseModel):
-    id: UUID
-    name: str
-    visible_prefix: str
-    scopes: list[Scope]
-    created_at: datetime
-    expires_at: datetime | None
-    email: str | None
-
-
-class CreatedKey(Key):
-    """`key` is shown this once."""
-
-    key: str
+    @model_validator(mode="before")
+    @classmethod
+    def _keepable(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            check_keepable(body)
+        return body
 
 
 ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\w@][\w./@-]*$")]
@@ -124,6 +110,24 @@ class Estimate(BaseModel):
     tokens_per_example: float
 
 
+class QueuedJob(BaseModel):
+    """`position` counts those that could begin; `not_before` is set where a moment is awaited."""
+
+    job_id: UUID
+    organization_id: UUID
+    task: Task
+    priority: int
+    base_model: str
+    position: int | None
+    reason: Reason
+    starts_when: str
+    not_before: datetime | None
+
+
+class SetPriority(Strict):
+    priority: int = Field(ge=MIN_PRIORITY, le=MAX_PRIORITY)
+
+
 class CreateWebhook(Strict):
     """`outcomes`: the ends of a job to be told of; all of them unless some are named."""
 
@@ -157,3 +161,7 @@ class CreatedWebhook(Webhook):
     """`secret` is shown this once."""
 
     secret: str
+
+
+class CreatedJob(BaseModel):
+    id: UUID

@@ -6,29 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from tunesmith.dialects.admin import schemas
-from tunesmith.domain.accounts import Key
 from tunesmith.domain.catalog import BaseModel, KnownModel, WeightFile
 from tunesmith.domain.devices import Hardware
 from tunesmith.domain.estimates import Estimate
 from tunesmith.domain.webhooks import OUTCOMES, Delivery, WebhookEndpoint
 from tunesmith.services import weights
-from tunesmith.services.accounts import NewKey
-
-
-def key(key: Key) -> schemas.Key:
-    return schemas.Key(
-        id=key.id,
-        name=key.name,
-        visible_prefix=key.visible_prefix,
-        scopes=sorted(key.scopes),
-        created_at=key.created_at,
-        expires_at=key.expires_at,
-        email=key.email,
-    )
-
-
-def created_key(new: NewKey) -> schemas.CreatedKey:
-    return schemas.CreatedKey(**key(new.key).model_dump(), key=new.secret)
+from tunesmith.services.queue_report import Explanation
 
 
 def new_base_model(entry: schemas.BaseModelEntry, now: datetime) -> BaseModel:
@@ -83,6 +66,10 @@ def estimate(model: BaseModel, num_examples: int, made: Estimate) -> schemas.Est
         tokens_per_second=made.pace.tokens_per_second,
         tokens_per_example=made.tokens_per_example,
     )
+
+
+def queued_job(one: Explanation) -> schemas.QueuedJob:
+    return schemas.QueuedJob(**asdict(one))
 
 
 def webhook(endpoint: WebhookEndpoint, last_delivery: Delivery | None) -> schemas.Webhook:

@@ -1,6 +1,7 @@
 """The files of a finetune: upload; list and download, which the original has not."""
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
@@ -17,7 +18,7 @@ from tunesmith.http import foundation_of
 from tunesmith.services import adapter_files, adapters, files
 from tunesmith.services.context import Context, House
 from tunesmith.store.blobs import BlobWriter
-from tunesmith.wire import multipart_form
+from tunesmith.wire import multipart_form, stored_bytes
 
 router = APIRouter(
     prefix="/accounts/{account_id}/ai/finetunes/{finetune:path}/finetune-assets",
@@ -46,9 +47,11 @@ FILE: dict[int | str, dict[str, Any]] = {
 @router.post("", openapi_extra=ASSET_BODY)
 async def create_asset(finetune: str, request: Request) -> schemas.CreatedAsset:
     """One file of the two of an adapter, which answers with the second; or data to train on."""
-    house = foundation_of(request).house
-    await _before_the_body(request, finetune, house.adapter_limits.max_file_bytes)
-    with house.blobs.writer(house.adapter_limits.max_file_bytes) as writer:
+    foundation = foundation_of(request)
+    house = foundation.house
+    max_bytes = house.adapter_limits.max_file_bytes
+    owner = await _before_the_body(request, finetune, max_bytes)
+    with foundation.receiving(owner), house.blobs.writer(max_bytes) as writer:
         form = await multipart_form.receive(
             request, writer, file="file", fields=("file_name", "hyperparameters")
         )
@@ -69,11 +72,14 @@ def list_assets(finetune: str, ctx: InReadContext) -> schemas.Assets:
 @router.get("/{file_name}", response_class=FileResponse, responses=FILE)
 def get_asset(finetune: str, file_name: str, ctx: InReadContext) -> FileResponse:
     file, path = adapters.file_of(ctx, finetune, file_name)
-    return FileResponse(path, media_type="application/octet-stream", filename=file.name)
+    return stored_bytes.answer(path, file.blob, file.name, file.created_at)
 
 
-async def _before_the_body(request: Request, finetune: str, max_bytes: int) -> None:
-    """Whatever can be said without the body; who sends it all the same is heard out."""
+async def _before_the_body(request: Request, finetune: str, max_bytes: int) -> UUID:
+    """Whatever can be said without the body; who sends it all the same is heard out.
+
+    Returns whose adapter it is.
+    """
     try:
         async with as_caller(request, writes=False) as ctx:
             ctx.require(Scope.JOBS_WRITE)
@@ -85,6 +91,7 @@ async def _before_the_body(request: Request, finetune: str, max_bytes: int) -> N
         if "100-continue" not in request.headers.get("expect", "").lower():
             await multipart_form.discard(request)
         raise
+    return ctx.owner
 
 
 def _checked(house: House, name: str, writer: BlobWriter) -> Blob:

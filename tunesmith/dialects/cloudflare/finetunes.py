@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from tunesmith.dialects.cloudflare import schemas_finetunes as schemas
 from tunesmith.dialects.cloudflare import translate_finetunes as translate
@@ -11,6 +11,7 @@ from tunesmith.dialects.cloudflare.models import find_base
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.services import adapters, models
 from tunesmith.services.context import Context
+from tunesmith.wire.idempotency import once
 
 router = APIRouter(prefix="/accounts/{account_id}/ai/finetunes", tags=["finetunes"])
 
@@ -24,11 +25,16 @@ def list_finetunes(ctx: InReadContext) -> schemas.Finetunes:
     return schemas.Finetunes(result=result)
 
 
-@router.post("")
-def create_finetune(body: schemas.CreateFinetune, ctx: InContext) -> schemas.Created:
-    base = find_base(ctx, body.model)
-    adapter = adapters.create(ctx, translate.new_adapter(body, base))
-    return schemas.Created(result=translate.finetune(adapter, {}))
+@router.post("", response_model=schemas.Created)
+def create_finetune(
+    request: Request, body: schemas.CreateFinetune, ctx: InContext
+) -> schemas.Created | Response:
+    def act() -> schemas.Created:
+        base = find_base(ctx, body.model)
+        adapter = adapters.create(ctx, translate.new_adapter(body, base))
+        return schemas.Created(result=translate.finetune(adapter, {}))
+
+    return once(request, ctx, body.model_dump_json(), act)
 
 
 # This comes first, so that no finetune can stand in its place.

@@ -11,7 +11,7 @@ from starlette.types import Message, Send
 from tunesmith.dialects.cloudflare import errors, models
 from tunesmith.dialects.cloudflare.auth import as_caller, credentials_of
 from tunesmith.dialects.cloudflare.documentation import openai_body
-from tunesmith.domain.accounts import digest_of
+from tunesmith.domain.accounts import Scope, digest_of
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.services.context import Context
 from tunesmith.wire.handing_on import HandedOn
@@ -56,6 +56,7 @@ async def _handed_on(request: Request, path: str) -> Response:
     body = await request.body()
     async with as_caller(request, writes=False) as ctx:
         if body:
+            ctx.require(Scope.INFERENCE)  # before anything is said about what there is
             body = await run_in_threadpool(_with_plain_model, ctx, body)
         secret = next(
             credential.secret

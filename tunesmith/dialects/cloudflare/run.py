@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.dialects.cloudflare import models, translate_run
 from tunesmith.dialects.cloudflare import schemas_run as schemas
 from tunesmith.dialects.cloudflare.auth import as_caller
+from tunesmith.domain.accounts import Scope
 from tunesmith.domain.assignments import SampleRequest
 from tunesmith.domain.errors import Unavailable
 from tunesmith.http import foundation_of
@@ -25,12 +26,12 @@ async def run_model(
     """A model's name may have its slashes escaped or not."""
     async with as_caller(request, writes=False) as ctx:
         wanted = await run_in_threadpool(_prepare, ctx, model, body)
-        owner = ctx.owner
+        owner, key = ctx.owner, ctx.key.id
     limiter: Limiter = request.app.state.limiter
-    sampler = MeteredSampler(foundation_of(request).house.sampler, limiter, owner)
+    sampler = MeteredSampler(foundation_of(request).house.sampler, limiter, owner, key)
     if body.rejects_if_busy and sampler.is_busy:
         raise Unavailable("Out of capacity: every worker is busy, and `rejectIfBusy` is set.")
-    limiter.admit(owner)
+    limiter.admit(owner, key)
     parts = streams.merged(sampler, [wanted], _blame(body, wanted))
     if body.stream:
         return await streams.respond(request, parts, translate_run.TextFrames())
@@ -39,6 +40,7 @@ async def run_model(
 
 
 def _prepare(ctx: Context, name: str, body: schemas.RunText) -> SampleRequest:
+    ctx.require(Scope.INFERENCE)  # before anything is said about what there is
     base = models.base(ctx, name)
     model = base if body.lora is None else models.finetuned(ctx, base, body.lora)
     sampling = translate_run.sampling(body)

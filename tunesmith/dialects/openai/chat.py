@@ -35,7 +35,7 @@ async def create_chat_completion(
 
 
 def _prepare(ctx: Context, body: schemas.CreateChatCompletion) -> tuple[Head, list[SampleRequest]]:
-    model = models.resolve(ctx, body.model)
+    model = models.to_ask(ctx, body.model)
     wanted = inference.chat_requests(
         ctx,
         model,

@@ -32,7 +32,7 @@ async def create_completion(
 
 
 def _prepare(ctx: Context, body: schemas.CreateCompletion) -> tuple[Head, list[SampleRequest]]:
-    model = models.resolve(ctx, body.model)
+    model = models.to_ask(ctx, body.model)
     sampling = translate_completions.text_sampling(body)
     wanted = inference.text_requests(ctx, model, body.prompt, sampling, body.num_drawn)
     return head("cmpl-", model, ctx.now()), wanted

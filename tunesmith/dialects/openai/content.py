@@ -5,7 +5,6 @@ https://www.rfc-editor.org/rfc/rfc9110#section-14
 
 import base64
 import re
-from email.utils import format_datetime
 from pathlib import Path
 
 from fastapi import Request, Response
@@ -14,6 +13,7 @@ from fastapi.responses import FileResponse
 from tunesmith.dialects.openai.errors import render
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.files import File
+from tunesmith.wire import stored_bytes
 
 MEDIA_TYPE = "application/octet-stream"
 _ONE_RANGE = re.compile(r"bytes=([0-9]{0,30})-([0-9]{0,30})", re.IGNORECASE)
@@ -75,9 +75,7 @@ def _drop_range(request: Request) -> None:
 
 
 def _validators(file: File, name: str) -> dict[str, str]:
-    """The bytes of a file never change, so what names them is a strong validator."""
-    changed = format_datetime(file.created_at, usegmt=True)
-    return {"etag": f'"{name}"', "last-modified": changed}
+    return stored_bytes.validators(name, file.created_at)
 
 
 def _out_of_range(request: Request, size_bytes: int) -> Response:

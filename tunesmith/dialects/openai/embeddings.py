@@ -43,7 +43,7 @@ async def create_embeddings(
 
 
 def _prepare(ctx: Context, body: schemas.CreateEmbedding) -> tuple[str, list[EmbedRequest]]:
-    model = models.resolve(ctx, body.model)
+    model = models.to_ask(ctx, body.model)
     return model_name(model), inference.embed_requests(ctx, model, body.input)
 
 

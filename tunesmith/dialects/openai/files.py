@@ -13,6 +13,7 @@ from tunesmith.domain.files import FilePurpose
 from tunesmith.http import foundation_of
 from tunesmith.services import files
 from tunesmith.wire import multipart_form
+from tunesmith.wire.idempotency import once
 
 router = APIRouter(prefix="/files", tags=["files"])
 
@@ -24,13 +25,14 @@ FILE_BODY = multipart_form.openapi_body(
 )
 
 
-@router.post("", openapi_extra=FILE_BODY)
-async def create_file(request: Request) -> schemas.File:
+@router.post("", openapi_extra=FILE_BODY, response_model=schemas.File)
+async def create_file(request: Request) -> schemas.File | Response:
     async with as_caller(request, writes=False) as ctx:
         ctx.require(Scope.FILES_WRITE)
     max_bytes: int = request.app.state.max_upload_bytes
-    blobs = foundation_of(request).house.blobs
-    with blobs.writer(max_bytes) as writer:
+    foundation = foundation_of(request)
+    blobs = foundation.house.blobs
+    with foundation.receiving(ctx.owner), blobs.writer(max_bytes) as writer:
         form = await multipart_form.receive(
             request, writer, file="file", fields=("purpose", *translate.EXPIRY_FIELDS)
         )
@@ -39,10 +41,15 @@ async def create_file(request: Request) -> schemas.File:
         blob = await run_in_threadpool(writer.commit)
     await run_in_threadpool(files.check, blobs, purpose, blob)
     async with as_caller(request, writes=True) as ctx:
-        file = await run_in_threadpool(
-            files.add, ctx, filename=form.filename, purpose=purpose, blob=blob, lifetime=lifetime
-        )
-    return translate.file(file)
+
+        def act() -> schemas.File:
+            file = files.add(
+                ctx, filename=form.filename, purpose=purpose, blob=blob, lifetime=lifetime
+            )
+            return translate.file(file)
+
+        said = repr((form.filename, purpose, blob, lifetime))
+        return await run_in_threadpool(once, request, ctx, said, act)
 
 
 @router.get("")

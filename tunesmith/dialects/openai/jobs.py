@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from tunesmith.dialects.openai import models, translate, translate_jobs
 from tunesmith.dialects.openai import schemas_jobs as schemas
@@ -11,6 +11,7 @@ from tunesmith.domain.errors import NotFound
 from tunesmith.domain.models import TunedModel
 from tunesmith.services import jobs, pausing
 from tunesmith.services.context import Context
+from tunesmith.wire.idempotency import once
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 
@@ -25,11 +26,14 @@ _BY_METADATA: dict[str, Any] = {
 }
 
 
-@router.post("")
-def create_job(request: Request, body: schemas.CreateJob, ctx: InContext) -> schemas.Job:
-    new = translate_jobs.new_job(body, _find_tuned(ctx, body.model))
-    create = jobs.create_once if _is_repeated(request) else jobs.create
-    return translate_jobs.job(create(ctx, new), ctx.organization)
+@router.post("", response_model=schemas.Job)
+def create_job(request: Request, body: schemas.CreateJob, ctx: InContext) -> schemas.Job | Response:
+    def act() -> schemas.Job:
+        new = translate_jobs.new_job(body, _find_tuned(ctx, body.model))
+        create = jobs.create_once if _is_repeated(request) else jobs.create
+        return translate_jobs.job(create(ctx, new), ctx.organization)
+
+    return once(request, ctx, body.model_dump_json(), act)
 
 
 @router.get("", openapi_extra={"parameters": [_BY_METADATA]})

@@ -17,11 +17,11 @@ async def within_limits(request: Request) -> None:
     if not limiter:
         return
     async with as_caller(request, writes=False) as ctx:
-        owner = ctx.owner
+        owner, key = ctx.owner, ctx.key.id
     request.scope[RATE_LIMITS] = lambda: headers(limiter.standings(owner))
-    limiter.admit(owner)
+    limiter.admit(owner, key)
     foundation = foundation_of(request)
-    metered = MeteredSampler(foundation.house.sampler, limiter, owner)
+    metered = MeteredSampler(foundation.house.sampler, limiter, owner, key)
     use_foundation(request, replace(foundation, house=replace(foundation.house, sampler=metered)))
 
 

@@ -5,11 +5,13 @@ from fastapi.responses import FileResponse
 
 from tunesmith.dialects.openai import schemas, translate
 from tunesmith.dialects.openai.auth import InContext, InReadContext
+from tunesmith.domain.accounts import Scope
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest, NotFound, PermissionDenied
 from tunesmith.domain.models import TunedModel
 from tunesmith.services import adapters, models
 from tunesmith.services.context import Context
+from tunesmith.wire import stored_bytes
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -33,6 +35,12 @@ def resolve(ctx: Context, name: str) -> BaseModel | TunedModel:
     if tuned is None or translate.model_name(tuned) != name:
         raise NotFound("model", name, param="model")
     return tuned
+
+
+def to_ask(ctx: Context, name: str) -> BaseModel | TunedModel:
+    """As `resolve`, for whoever may ask models at all; nobody else is told which there are."""
+    ctx.require(Scope.INFERENCE)
+    return resolve(ctx, name)
 
 
 def owned(ctx: Context, name: str) -> TunedModel:
@@ -59,8 +67,9 @@ def list_model_files(name: str, ctx: InReadContext) -> schemas.ModelFileList:
 
 @router.get("/{name:path}/files/{file}", response_class=FileResponse)
 def retrieve_model_file(name: str, file: str, ctx: InReadContext) -> FileResponse:
-    artifact, path = models.file_of(ctx, _tuned(ctx, name), file)
-    return FileResponse(path, media_type="application/octet-stream", filename=artifact.name)
+    model = _tuned(ctx, name)
+    artifact, path = models.file_of(ctx, model, file)
+    return stored_bytes.answer(path, artifact.blob, artifact.name, model.created_at)
 
 
 @router.get("/{name:path}")
@@ -70,6 +79,7 @@ def retrieve_model(name: str, ctx: InReadContext) -> schemas.Model:
 
 @router.delete("/{name:path}")
 def delete_model(name: str, ctx: InContext) -> schemas.Deleted:
+    ctx.require(Scope.JOBS_WRITE)
     if models.find_base(ctx, name) is not None:
         raise PermissionDenied(f"{name!r} is a base model; only fine-tuned models can be deleted.")
     models.delete_tuned(ctx, owned(ctx, name))
@@ -77,6 +87,7 @@ def delete_model(name: str, ctx: InContext) -> schemas.Deleted:
 
 
 def _tuned(ctx: Context, name: str) -> TunedModel:
+    ctx.require(Scope.JOBS_READ)
     if models.find_base(ctx, name) is not None:
         raise InvalidRequest(f"{name!r} is a base model, and has no files to download.")
     return owned(ctx, name)

@@ -52,7 +52,7 @@ def find_response(response_id: str, _: InReadContext) -> None:
 
 
 def _prepare(ctx: Context, body: schemas.CreateResponse) -> tuple[Head, list[SampleRequest]]:
-    model = models.resolve(ctx, body.model)
+    model = models.to_ask(ctx, body.model)
     wanted = inference.chat_requests(
         ctx,
         model,

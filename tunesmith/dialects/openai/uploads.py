@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.dialects.openai import schemas_uploads as schemas
@@ -17,6 +17,7 @@ from tunesmith.http import foundation_of
 from tunesmith.services import uploads
 from tunesmith.services.context import Context
 from tunesmith.wire import multipart_form
+from tunesmith.wire.idempotency import once
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
@@ -26,18 +27,24 @@ PART_BODY = multipart_form.openapi_body(["data"], data={"type": "string", "forma
 _completing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
-@router.post("")
-def create_upload(body: schemas.CreateUpload, request: Request, ctx: InContext) -> schemas.Upload:
+@router.post("", response_model=schemas.Upload)
+def create_upload(
+    body: schemas.CreateUpload, request: Request, ctx: InContext
+) -> schemas.Upload | Response:
     max_bytes: int = request.app.state.max_multipart_upload_bytes
     if body.bytes > max_bytes:
         raise InvalidRequest(f"An upload has at most {max_bytes:,} bytes.", param="bytes")
-    return wire.upload(uploads.create(ctx, wire.new_upload(body)))
+    new = wire.new_upload(body)
+    said = body.model_dump_json()
+    return once(request, ctx, said, lambda: wire.upload(uploads.create(ctx, new)))
 
 
 @router.post("/{upload_id}/parts", openapi_extra=PART_BODY)
 async def create_part(upload_id: str, request: Request) -> schemas.UploadPart:
-    wanted = await _pending(request, upload_id)
-    with foundation_of(request).house.blobs.writer(MAX_PART_BYTES) as writer:
+    wanted, owner = await _pending(request, upload_id)
+    foundation = foundation_of(request)
+    blobs = foundation.house.blobs
+    with foundation.receiving(owner), blobs.writer(MAX_PART_BYTES) as writer:
         try:
             await multipart_form.receive(request, writer, file="data")
         except TooLarge as error:
@@ -74,8 +81,8 @@ def _begin_completion(
     return uploads.begin_completion(ctx, wanted, wire.completion(body))
 
 
-async def _pending(request: Request, upload_id: str) -> UUID:
-    """The upload that a body is for, before any of it is kept."""
+async def _pending(request: Request, upload_id: str) -> tuple[UUID, UUID]:
+    """The upload that a body is for, and whose it is, before any of it is kept."""
     try:
         async with as_caller(request, writes=False) as ctx:
             wanted = translate.inner_id("upload", upload_id)
@@ -83,4 +90,4 @@ async def _pending(request: Request, upload_id: str) -> UUID:
     except (InvalidRequest, NotFound):
         await multipart_form.discard(request)
         raise
-    return wanted
+    return wanted, ctx.owner

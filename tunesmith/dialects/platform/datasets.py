@@ -20,10 +20,14 @@ FILE_BODY = multipart_form.openapi_body(
 
 @router.post("", status_code=201, openapi_extra=FILE_BODY)
 async def create_dataset(request: Request) -> schemas.Dataset:
-    async with as_caller(request, Scope.JOBS_WRITE, writes=False):
+    async with as_caller(request, Scope.JOBS_WRITE, writes=False) as ctx:
         pass  # before anything is received
-    blobs = foundation_of(request).house.blobs
-    with blobs.writer(request.app.state.max_upload_bytes) as writer:
+    foundation = foundation_of(request)
+    blobs = foundation.house.blobs
+    with (
+        foundation.receiving(ctx.owner),
+        blobs.writer(request.app.state.max_upload_bytes) as writer,
+    ):
         form = await multipart_form.receive(request, writer, file="file", fields=("name",))
         title = _title(form)
         blob = await run_in_threadpool(writer.commit)

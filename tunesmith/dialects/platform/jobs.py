@@ -13,6 +13,7 @@ from tunesmith.domain.errors import WrongState
 from tunesmith.domain.jobs import Action, Job, JobStatus
 from tunesmith.services import deployments, jobs, models
 from tunesmith.services.context import Context
+from tunesmith.wire.idempotency import once
 
 router = APIRouter(prefix="/fine-tuning/jobs", tags=["jobs"])
 
@@ -29,8 +30,13 @@ def list_jobs(request: Request, ctx: ToRead) -> schemas.JobList:
     return schemas.JobList(count=found.count, limit=wanted.limit, offset=wanted.offset, jobs=items)
 
 
-@router.post("", status_code=201, openapi_extra=schemas.openapi_body(schemas.CreateJob))
-async def create_job(request: Request) -> schemas.CreatedJob:
+@router.post(
+    "",
+    status_code=201,
+    response_model=schemas.CreatedJob,
+    openapi_extra=schemas.openapi_body(schemas.CreateJob),
+)
+async def create_job(request: Request) -> schemas.CreatedJob | Response:
     """Fields that are not listed are passed over, and named in the job's log."""
     async with as_caller(request, Scope.JOBS_WRITE, writes=False):
         pass  # who may not do this learns nothing of what the body lacks
@@ -42,8 +48,11 @@ async def create_job(request: Request) -> schemas.CreatedJob:
             request, body.validationFile, "validationFile", beside=training
         )
     async with as_caller(request, Scope.JOBS_WRITE, writes=True) as ctx:
-        job = await run_in_threadpool(_create, ctx, body, training, validation, unknown)
-    return translate.created_job(job)
+
+        def act() -> schemas.CreatedJob:
+            return translate.created_job(_create(ctx, body, training, validation, unknown))
+
+        return await run_in_threadpool(once, request, ctx, body.model_dump_json(), act, 201)
 
 
 @router.get("/{job_id}")

@@ -8,7 +8,7 @@ from tunesmith.dialects.platform import documentation, schemas, translate
 from tunesmith.dialects.platform.auth import ToRead
 from tunesmith.domain.events import Event, EventKind, Level
 from tunesmith.domain.jobs import Job
-from tunesmith.services import jobs
+from tunesmith.services import jobs, queue_report
 
 router = APIRouter(prefix="/fine-tuning", tags=["observation"])
 
@@ -54,6 +54,23 @@ def retrieve_logs(job_id: str, request: Request, ctx: ToRead) -> schemas.JobLogs
     since = translate.moment(query["since"], "since") if "since" in query else None
     job, events = jobs.list_log(ctx, inner, _LOGGED, since, limit)
     return schemas.JobLogs(jobId=translate.job_id(job), logs=[_line(e, job) for e in events])
+
+
+@router.get("/jobs/{job_id}/queue")
+def retrieve_queue_place(job_id: str, ctx: ToRead) -> schemas.QueuePlace:
+    """Why a job waits, for what, and how many of all organizations' jobs come before it."""
+    inner = translate.inner_job_id(job_id)
+    why = queue_report.explain(ctx, inner)
+    not_before = None if why is None else why.not_before
+    return schemas.QueuePlace(
+        jobId=str(inner),
+        waiting=why is not None,
+        position=None if why is None else why.position,
+        priority=None if why is None else why.priority,
+        reason=None if why is None else why.reason.value,
+        startsWhen=None if why is None else why.starts_when,
+        notBefore=None if not_before is None else translate.seconds(not_before),
+    )
 
 
 @router.get("/stats")

@@ -189,6 +189,18 @@ class JobStatus(BaseModel):
     updatedAt: str
 
 
+class QueuePlace(BaseModel):
+    """`waiting` is false for a job that waits for nothing; the rest is null then."""
+
+    jobId: str
+    waiting: bool
+    position: int | None
+    priority: int | None
+    reason: str | None
+    startsWhen: str | None
+    notBefore: str | None
+
+
 class Done(BaseModel):
     id: str
     status: Status

@@ -1,0 +1,87 @@
+"""What is measured against what: our engine, the peers' settings, and the rows of the ablation."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.processes import Program
+
+EXAMPLES_PER_STEP = 16
+PACKED_TOKENS = 1024  # of a packed row
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Configuration:
+    """A way to train; compilers need more steps before they are measured."""
+
+    name: str
+    program: Program
+    options: dict[str, Any] = field(default_factory=dict)
+    warmup_steps: int = 1
+    precision: str = "bf16"
+    allocator: bool = True  # glibc keeps large blocks, as hosts are started
+
+
+OURS = Configuration(name="tunesmith", program=Program("benchmarks.ours"))
+_TRL = Program("benchmarks.peers.trl", "trl")
+_UNSLOTH = Program("benchmarks.peers.unsloth", "unsloth")
+_COMPILED = Program("benchmarks.peers.unsloth", "unsloth", {"UNSLOTH_CPU_COMPILE": "1"})
+_SPLITS = ((16, 1), (4, 4), (1, 16))  # examples in a forward, forwards in a step
+_BY_LENGTH = "group_by_length"
+
+
+def peers(method: str, mean_tokens: float) -> list[Configuration]:
+    """Every setting that could be a peer's best; `mean_tokens` are those of an example."""
+    trl = [_peer("TRL", _TRL, *split) for split in _SPLITS]
+    trl += [_peer("TRL", _TRL, *split, sampling=_BY_LENGTH) for split in _SPLITS[:2]]
+    if method == "supervised":
+        rows = max(1, round(EXAMPLES_PER_STEP * mean_tokens / PACKED_TOKENS))
+        trl.append(_peer("TRL", _TRL, 1, rows, packing=PACKED_TOKENS))
+    unsloth = [_peer("Unsloth", _UNSLOTH, *split) for split in _SPLITS]
+    unsloth.append(_peer("Unsloth", _UNSLOTH, 4, 4, sampling=_BY_LENGTH))
+    compiled = [_peer("Unsloth compiled", _COMPILED, *split, warmup_steps=2) for split in _SPLITS]
+    return [*trl, *unsloth, *compiled]
+
+
+def quick_peers() -> list[Configuration]:
+    return [_peer("TRL", _TRL, 4, 4), _peer("Unsloth", _UNSLOTH, 4, 4)]
+
+
+def small_job_peers(batch: int) -> list[Configuration]:
+    """For jobs whose start-up counts: what compiles is out of the question."""
+    return [_peer("TRL", _TRL, batch, 1), _peer("Unsloth", _UNSLOTH, batch, 1)]
+
+
+def ablation() -> list[Configuration]:
+    """From the padded textbook to all that there is, one technique more in each row."""
+    textbook = Program("benchmarks.textbook")
+    unshared = {"constants": {"tunesmith.engine.packing:MIN_SHARED_TOKENS": 1_000_000}}
+    row = Configuration
+    return [
+        row(name="padded textbook, fp32", program=textbook, precision="fp32", allocator=False),
+        row(name="+ large blocks kept", program=textbook, precision="fp32"),
+        row(name="+ bf16", program=textbook),
+        row(
+            name="+ packed, logits of supervised tokens alone",
+            program=OURS.program,
+            options=unshared,
+        ),
+        row(name="+ shared prefixes once", program=OURS.program),
+    ]
+
+
+def _peer(
+    peer: str,
+    program: Program,
+    batch: int,
+    accumulation: int,
+    *,
+    warmup_steps: int = 1,
+    **more: Any,
+) -> Configuration:
+    name = f"{peer} {batch}×{accumulation}"  # noqa: RUF001
+    if more.get("sampling"):
+        name += " by length"
+    if more.get("packing"):
+        name += " packed"
+    options = {"batch": batch, "accumulation": accumulation, **more}
+    return Configuration(name=name, program=program, options=options, warmup_steps=warmup_steps)

@@ -1,0 +1,107 @@
+"""All measurements, in one command: `python -m benchmarks.run`; see docs/performance.md."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks import makespan, report, starts, throughput
+from benchmarks.peers import environments
+from benchmarks.session import Session
+from benchmarks.workloads import WORKLOADS
+
+HERE = Path(__file__).parent
+PARTS = ("throughput", "ablation", "starts", "makespan")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        print("skipped: there is no CUDA device")
+        return
+    if not (arguments.data / "banking77").is_dir():
+        sys.exit(f"There is no data in {arguments.data}: name its folder in TUNESMITH_TEST_DATA.")
+    environments.make(arguments.folder)
+    session = Session(
+        data=arguments.data,
+        folder=arguments.folder,
+        out=arguments.out or HERE / "results" / f"{arguments.device}.json",
+        clock=arguments.clock,
+        threads=arguments.threads,
+        device=arguments.device,
+        is_quick=arguments.quick,
+        is_full=arguments.full,
+        is_preliminary=arguments.preliminary,
+    )
+    print(f"about {'3' if arguments.quick else '25'} minutes on two quiet cores", flush=True)
+    began_at = time.monotonic()
+    for part in arguments.parts:
+        _PARTS[part](session, arguments)
+    print(f"took {(time.monotonic() - began_at) / 60:.0f} minutes; results in {session.out}")
+    if arguments.out is None and not arguments.quick:
+        report.write()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="see whether it runs, in 3 minutes")
+    size.add_argument("--full", action="store_true", help="five repeats, both models")
+    data = os.environ.get("TUNESMITH_TEST_DATA", "../shared/data")
+    parser.add_argument("--data", type=Path, default=Path(data))
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="of what is made")
+    parser.add_argument("--out", type=Path, help="by default benchmarks/results/DEVICE.json")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--models", nargs="+", choices=("tiny", "S", "M"))
+    parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS))
+    parser.add_argument("--preliminary", action="store_true", help="mark the results so")
+    return parser.parse_args()
+
+
+def _throughput(session: Session, arguments: argparse.Namespace) -> None:
+    repeats, steps = (1, 1) if session.is_quick else (5, 9) if session.is_full else (2, 3)
+    everything = ["banking77", "gsm8k"] if session.is_quick else list(WORKLOADS)
+    for model in arguments.models or (["S", "M"] if session.is_full else ["S"]):
+        for workload in arguments.workloads or everything:
+            throughput.measure(session, model, workload, repeats=repeats, steps=steps)
+
+
+def _ablation(session: Session, arguments: argparse.Namespace) -> None:
+    if session.is_quick:
+        return
+    for model in arguments.models or ["S"]:
+        throughput.ablate(session, model, "replies", steps=5 if session.is_full else 2)
+
+
+def _starts(session: Session, arguments: argparse.Namespace) -> None:
+    for model in arguments.models or ["S"]:
+        starts.measure(session, model, repeats=5 if session.is_full else 1)
+
+
+def _makespan(session: Session, arguments: argparse.Namespace) -> None:
+    if session.is_quick:
+        return
+    counts = (1, 4, 8, 16)
+    for model in arguments.models or ["S"]:
+        makespan.measure(session, model, "gsm8k", counts)
+        makespan.measure_mixed(session, model, "gsm8k")
+        if session.is_full:
+            makespan.measure(session, model, "banking77", counts)
+
+
+_PARTS = {
+    "throughput": _throughput,
+    "ablation": _ablation,
+    "starts": _starts,
+    "makespan": _makespan,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""From the request to the first optimizer step's end: of a running service, and of peers."""
+
+import time
+from pathlib import Path
+
+from benchmarks import configurations, processes, service
+from benchmarks.session import Session
+from benchmarks.throughput import new_job, prepared
+from tests.e2e.service import Service
+
+WORKLOAD = "gsm8k"
+EXAMPLES_PER_STEP = 4
+NUM_EXAMPLES = 12  # three steps
+
+
+def measure(session: Session, model: str, repeats: int) -> None:
+    files = prepared(session, model, WORKLOAD, NUM_EXAMPLES)
+    for _ in range(repeats):
+        with service.running(session, model, "starts") as running:
+            for state in ("cold", "warm", "warm"):
+                seconds = _first_step_seconds(running, files.rows)
+                _add(session, model, f"tunesmith {state}", seconds)
+        for peer in configurations.small_job_peers(EXAMPLES_PER_STEP):
+            job = new_job(session, model, WORKLOAD, files, peer)
+            found = processes.run(peer.program, job, session.folder)
+            _add(session, model, peer.name, found["first_step_seconds"])
+
+
+def _first_step_seconds(running: Service, rows: Path) -> float:
+    began_at = time.monotonic()
+    job_id = service.submit(running, rows, EXAMPLES_PER_STEP)
+    service.wait_for_first_step(running.client, job_id)
+    seconds = time.monotonic() - began_at
+    service.wait_for_jobs(running.client, [job_id])
+    return seconds
+
+
+def _add(session: Session, model: str, name: str, seconds: float) -> None:
+    text = f"{model} {WORKLOAD}, {name}: {seconds:.2f} s"
+    session.add("starts", text, model=model, workload=WORKLOAD, configuration=name, seconds=seconds)

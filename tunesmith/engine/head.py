@@ -1,0 +1,87 @@
+"""The output head where it is a plain linear layer: log-probabilities without keeping logits."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+_CHUNK_LOGITS = 16 << 20  # of as many rows at a time as have that many
+
+
+def target_logprobs(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, target_rows: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of token `targets[i]` behind `hidden[target_rows[i]]`, and whether it is the most likely.
+
+    `hidden` is (rows, size), `weight` (vocabulary, size) and frozen. Each row is some target's.
+    """
+    logprobs, is_correct = _TargetLogprobs.apply(hidden, weight, bias, target_rows, targets)  # type: ignore[no-untyped-call]
+    return logprobs, is_correct
+
+
+class _TargetLogprobs(torch.autograd.Function):
+    """The gradient of a log-probability with respect to the logits is one-hot minus softmax.
+
+    Its product with the weight is formed here, chunk by chunk, while the logits are at hand. In
+    the backward it only needs to be scaled, as long as a row has one target; each further target
+    of a row adds the difference of two rows of the weight.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target_rows: Tensor,
+        targets: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        needs_gradient = ctx.needs_input_grad[0]
+        first_targets = targets.new_zeros(len(hidden)).index_copy_(0, target_rows, targets)
+        gradients = torch.empty_like(hidden) if needs_gradient else None
+        order = torch.argsort(target_rows)
+        logprobs = torch.empty(len(targets), device=hidden.device)
+        is_correct = torch.empty(len(targets), dtype=torch.bool, device=hidden.device)
+        num_rows = max(1, _CHUNK_LOGITS // len(weight))
+        sorted_rows = target_rows[order]
+        for start in range(0, len(hidden), num_rows):
+            end = min(start + num_rows, len(hidden))
+            logits = linear(hidden[start:end], weight, bias).float()
+            bounds = torch.searchsorted(sorted_rows, torch.tensor([start, end]))
+            chosen = order[bounds[0] : bounds[1]]
+            rows, tokens = target_rows[chosen] - start, targets[chosen]
+            probabilities = torch.softmax(logits, dim=-1)
+            highest = logits.amax(-1)
+            log_totals = highest - probabilities.amax(-1).log()
+            logprobs[chosen] = logits[rows, tokens] - log_totals[rows]
+            is_correct[chosen] = _is_first_highest(logits, highest, rows, tokens)
+            if gradients is not None:
+                probabilities[torch.arange(end - start), first_targets[start:end]] -= 1
+                torch.mm(probabilities.to(weight.dtype), weight, out=gradients[start:end])
+        ctx.mark_non_differentiable(is_correct)
+        ctx.save_for_backward(gradients, weight, target_rows, targets, first_targets)
+        return logprobs, is_correct
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        gradients, weight, target_rows, targets, first_targets = ctx.saved_tensors
+        by_target = upstream[0]
+        by_row = by_target.new_zeros(len(gradients)).index_add_(0, target_rows, by_target)
+        total = gradients * -by_row[:, None]  # in fp32
+        firsts = first_targets[target_rows]
+        [others] = torch.nonzero(targets != firsts, as_tuple=True)
+        if len(others):
+            difference = weight[targets[others]].float() - weight[firsts[others]].float()
+            total.index_add_(0, target_rows[others], difference * by_target[others, None])
+        return total.to(gradients.dtype), None, None, None, None
+
+
+def _is_first_highest(logits: Tensor, highest: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
+    """What argmax says, which itself is slow on a CPU: bf16 logits often tie."""
+    is_correct = logits[rows, tokens] == highest[rows]
+    [hits] = torch.nonzero(is_correct, as_tuple=True)
+    is_highest = logits[rows[hits]] == highest[rows[hits], None]
+    is_before = torch.arange(logits.shape[-1], device=logits.device) < tokens[hits, None]
+    is_correct[hits] = ~(is_highest & is_before).any(-1)
+    return is_correct

@@ -1,0 +1,214 @@
+"""Attention over many short segments on a CPU: batched matrix products over tiles of queries.
+
+A fused kernel is made for long rows; over segments of some hundred tokens its backward is several
+times slower than the products themselves. Here the queries of a stream are cut into tiles that
+are alike: same context, same place in their segment, nearly the same length. A tile's scores are
+computed whole, with an ordinary softmax; what all its queries see (the context) is one product
+for all segments that share it.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TILE_TOKENS = 128  # longer segments are cut, so that little is computed above the diagonal
+_LENGTH_STEP = 16  # tiles of nearly the same length are padded to one
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A segment to attend over: its place in the stream, and the places of what it continues."""
+
+    start: int
+    end: int
+    context: tuple[tuple[int, int], ...]  # the outermost first
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Tiles that are computed together. Rows are those of queries (tokens * heads) and of keys
+    (tokens * key heads), one more than there are: the last one is zero.
+    """
+
+    num_tiles: int
+    query_rows: Tensor  # of (key heads, tiles, heads per key head, own)
+    key_rows: Tensor  # of (key heads, tiles, seen)
+    context_rows: Tensor | None  # of (key heads, context)
+    mask: Tensor  # (heads per key head * own, seen), added to the scores
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """All tiles of a stream, and where in their joined output each query's row is."""
+
+    tiles: list[Tiles]
+    output_rows: Tensor  # of (tokens, heads)
+
+    @classmethod
+    def of(
+        cls, stretches: Sequence[Stretch], num_tokens: int, heads: int, key_heads: int
+    ) -> "Tiling":
+        groups: dict[Any, list[tuple[Stretch, int]]] = defaultdict(list)
+        for stretch in stretches:
+            for first in range(stretch.start, stretch.end, TILE_TOKENS):
+                own = min(TILE_TOKENS, stretch.end - first)
+                padded = -(-own // _LENGTH_STEP) * _LENGTH_STEP
+                groups[stretch.context, first - stretch.start, padded].append((stretch, first))
+        tiles = []
+        output_rows = torch.full((num_tokens * heads + 1,), -1)
+        num_rows = 0
+        for (context, before, own), members in groups.items():
+            made = _tiles(members, context, before, own, num_tokens, heads, key_heads)
+            output_rows[made.query_rows] = torch.arange(num_rows, num_rows + len(made.query_rows))
+            num_rows += len(made.query_rows)
+            tiles.append(made)
+        output_rows = output_rows[:-1]
+        return cls(tiles, torch.where(output_rows < 0, num_rows, output_rows))
+
+
+def _tiles(
+    members: list[tuple[Stretch, int]],
+    context: tuple[tuple[int, int], ...],
+    before: int,
+    own: int,
+    num_tokens: int,
+    heads: int,
+    key_heads: int,
+) -> Tiles:
+    """`before` tokens of its own segment come before each tile."""
+    group = heads // key_heads
+    starts = torch.tensor([stretch.start for stretch, _ in members])[:, None]
+    ends = torch.tensor([stretch.end for stretch, _ in members])[:, None]
+    keys = starts + torch.arange(before + own)  # (tiles, seen)
+    keys = torch.where(keys < ends, keys, num_tokens)
+    head = torch.arange(heads).view(key_heads, 1, group, 1)
+    queries = keys[:, None, before:] * heads + head  # (key heads, tiles, group, own)
+    last_query_row, last_key_row = num_tokens * heads, num_tokens * key_heads
+    key_head = torch.arange(key_heads)[:, None]
+    context_rows = None
+    if context:
+        positions = torch.cat([torch.arange(start, end) for start, end in context])
+        context_rows = (positions * key_heads + key_head).flatten()
+    mask = torch.full((own, before + own), float("-inf")).triu(before + 1)
+    return Tiles(
+        num_tiles=len(members),
+        query_rows=queries.clamp(max=last_query_row).flatten(),
+        key_rows=(keys * key_heads + key_head[:, :, None]).clamp(max=last_key_row).flatten(),
+        context_rows=context_rows,
+        mask=mask.repeat(group, 1),
+    )
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: float) -> Tensor:
+    """(tokens, heads, size) each, the keys and values with fewer heads; zero where no tile is."""
+    output: Tensor = _Attention.apply(query, key, value, tiling, scale)  # type: ignore[no-untyped-call]
+    return output
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: float
+    ) -> Tensor:
+        queries, keys, values = _rows(query), _rows(key), _rows(value)
+        outputs, probabilities = [], []
+        for tiles in tiling.tiles:
+            q = _taken(queries, tiles.query_rows, key.shape[1] * tiles.num_tiles)
+            k = _taken(keys, tiles.key_rows, len(q))
+            v = _taken(values, tiles.key_rows, len(q))
+            mask = tiles.mask.to(q.dtype).expand(len(q), -1, -1)
+            scores = torch.baddbmm(mask, q, k.mT, alpha=scale)
+            if tiles.context_rows is not None:
+                k = _taken(keys, tiles.context_rows, key.shape[1])
+                scores = torch.cat([_product(q, k.mT, scale), scores], dim=-1)
+            shares = torch.softmax(scores, dim=-1)
+            num_context = shares.shape[-1] - tiles.mask.shape[-1]
+            output = torch.bmm(shares[..., num_context:], v)
+            if tiles.context_rows is not None:
+                v = _taken(values, tiles.context_rows, key.shape[1])
+                output += _product(shares[..., :num_context], v)
+            outputs.append(output.view(-1, value.shape[-1]))
+            probabilities.append(shares)
+        ctx.save_for_backward(query, key, value, *probabilities)
+        ctx.tiling, ctx.scale = tiling, scale
+        outputs.append(outputs[0].new_zeros(1, value.shape[-1]))
+        return _chosen(torch.cat(outputs), tiling.output_rows).view(*query.shape[:2], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (output_gradient,) = gradients
+        query, key, value, *probabilities = ctx.saved_tensors
+        queries, keys, values = _rows(query), _rows(key), _rows(value)
+        output_gradients = _rows(output_gradient)
+        key_gradients = torch.zeros(keys.shape)  # in fp32: many tiles add to the same keys
+        value_gradients = torch.zeros(values.shape)
+        query_gradients = []
+        for tiles, shares in zip(ctx.tiling.tiles, probabilities, strict=True):
+            q = _taken(queries, tiles.query_rows, len(shares))
+            k = _taken(keys, tiles.key_rows, len(shares))
+            v = _taken(values, tiles.key_rows, len(shares))
+            g = _taken(output_gradients, tiles.query_rows, len(shares))
+            share_gradients = torch.bmm(g, v.mT)
+            num_context = shares.shape[-1] - tiles.mask.shape[-1]
+            if tiles.context_rows is not None:
+                context_k = _taken(keys, tiles.context_rows, key.shape[1])
+                context_v = _taken(values, tiles.context_rows, key.shape[1])
+                share_gradients = torch.cat([_product(g, context_v.mT), share_gradients], dim=-1)
+            score_gradients = torch._softmax_backward_data(share_gradients, shares, -1, q.dtype)
+            own = score_gradients[..., num_context:]
+            query_gradient = _product(own, k, ctx.scale)
+            _add(key_gradients, tiles.key_rows, _product(own.mT, q, ctx.scale))
+            _add(value_gradients, tiles.key_rows, torch.bmm(shares[..., num_context:].mT, g))
+            if tiles.context_rows is not None:
+                before = score_gradients[..., :num_context]
+                query_gradient += _product(before, context_k, ctx.scale)
+                flat = (len(context_k), -1, num_context)
+                context_gradient = _product(
+                    before.reshape(flat).mT, q.view(len(context_k), -1, q.shape[-1]), ctx.scale
+                )
+                _add(key_gradients, tiles.context_rows, context_gradient)
+                context_gradient = torch.bmm(
+                    shares[..., :num_context].reshape(flat).mT,
+                    g.view(len(context_k), -1, g.shape[-1]),
+                )
+                _add(value_gradients, tiles.context_rows, context_gradient)
+            query_gradients.append(query_gradient.view(-1, query.shape[-1]))
+        query_gradients.append(queries[-1:])
+        return (
+            _chosen(torch.cat(query_gradients), ctx.tiling.output_rows).view(query.shape),
+            key_gradients[:-1].view(key.shape).to(key.dtype),
+            value_gradients[:-1].view(value.shape).to(value.dtype),
+            None,
+            None,
+        )
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(tokens, heads, size) -> (tokens * heads + 1, size), the last one zero."""
+    flat = x.reshape(-1, x.shape[-1])
+    return torch.cat([flat, flat.new_zeros(1, x.shape[-1])])
+
+
+def _chosen(rows: Tensor, indices: Tensor) -> Tensor:
+    return rows[indices] if rows.dtype == torch.float32 else rows.index_select(0, indices)
+
+
+def _taken(rows: Tensor, indices: Tensor, batch: int) -> Tensor:
+    """(batch, rows each, size)"""
+    return _chosen(rows, indices).view(batch, -1, rows.shape[-1])
+
+
+def _product(a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
+    """scale * a @ b; `b` may stand for several neighbours in the batch of `a`."""
+    joined = a.reshape(len(b), -1, a.shape[-1])
+    nothing = a.new_empty(()).expand(len(b), joined.shape[1], b.shape[-1])
+    product = torch.baddbmm(nothing, joined, b, beta=0, alpha=scale)
+    return product.view(len(a), -1, b.shape[-1])
+
+
+def _add(sums: Tensor, indices: Tensor, gradients: Tensor) -> None:
+    sums.index_add_(0, indices, gradients.reshape(len(indices), -1).to(sums.dtype))
