@@ -167,7 +167,6 @@ class AdapterSet:
             layers=layers,
             rounded_flat=rounded_flat,
             rounded=_views(rounded_flat, weights),
-            is_finite=bool(rounded_flat.isfinite().all()),
         )
         for name in layers:
             self._wrap(name)

@@ -48,7 +48,6 @@ class Adapter:
     layers: dict[str, LoraWeights]  # by the name of the module in the base model
     rounded_flat: Tensor
     rounded: dict[str, LoraWeights]
-    is_finite: bool = True  # when it was made
 
     @property
     def scale(self) -> float:

@@ -35,6 +35,16 @@ class AdapterStack:
         if not self._places:
             self._clear(0)
 
+    def takes(self, name: str, adapter: Adapter) -> bool:
+        """Not one in training, whose weights change from step to step.
+
+        Nor one that is too large for its numbers: 0 times infinity would spoil other tokens.
+        """
+        if adapter.flat.requires_grad:
+            return False
+        scale = max(1.0, abs(adapter.scale))
+        return self._has(name, adapter) or bool((adapter.rounded_flat * scale).isfinite().all())
+
     def place(self, wanted: dict[str, Adapter]) -> dict[str, slice]:
         """The columns of each of these adapters."""
         missing = {name: a for name, a in wanted.items() if not self._has(name, a)}
@@ -102,15 +112,14 @@ class Mixture:
 def mixture(stack: AdapterStack, adapters: Sequence[tuple[Named | None, int]]) -> Mixture | None:
     """For a stream of tokens: each adapter (None: the base) and how many tokens it has in turn.
 
-    Single tokens go through the stack. It is not for adapters in training, whose weights change
-    from step to step, nor for broken ones: in the stack, what is not a number would spread.
+    Single tokens go through the stack, where it takes their adapters.
     """
     ranges: list[tuple[slice, Adapter]] = []
     singles: list[tuple[int, Named | None]] = []
     end = 0
     for named, num_tokens in adapters:
         start, end = end, end + num_tokens
-        if num_tokens == 1 and (named is None or _can_be_stacked(named[1])):
+        if num_tokens == 1 and (named is None or stack.takes(*named)):
             singles.append((start, named))
         elif named is not None:
             ranges.append((slice(start, end), named[1]))
@@ -127,7 +136,3 @@ def mixture(stack: AdapterStack, adapters: Sequence[tuple[Named | None, int]]) -
     is_range = at == list(range(at[0], at[0] + len(at)))
     stacked = slice(at[0], at[0] + len(at)) if is_range else torch.tensor(at, device=device)
     return Mixture(ranges, stack, stacked, is_others.to(device))
-
-
-def _can_be_stacked(adapter: Adapter) -> bool:
-    return not adapter.flat.requires_grad and adapter.is_finite

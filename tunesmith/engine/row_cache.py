@@ -113,6 +113,8 @@ class RowCache:
             output = network(
                 input_ids=torch.tensor([token_ids], device=model.device),
                 position_ids=torch.tensor([positions], device=model.device),
+                # Nobody looks at it: a mask in its final form spares the making of one.
+                attention_mask=torch.zeros(1, 1, 1, 1, device=model.device),
                 use_cache=False,
                 **more,
             )
