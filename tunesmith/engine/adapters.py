@@ -15,12 +15,14 @@ from tunesmith.engine.errors import AdapterNotLoaded, BadAdapter, UnsupportedMod
 from tunesmith.engine.lora import (
     LINEAR_TYPES,
     Adapter,
+    Addition,
     LoraLinear,
     LoraWeights,
     Route,
     features,
     narrowed,
 )
+from tunesmith.engine.mixture import AdapterStack, mixture
 from tunesmith.engine.spec import ALL_LINEAR, LoraSpec
 
 
@@ -36,6 +38,8 @@ class AdapterSet:
         self._wrapped: set[str] = set()
         self._adapters: dict[str, Adapter] = {}
         self._routes: list[Route] = []
+        self._additions: list[Addition] = []
+        self._stack = AdapterStack()
 
     def __contains__(self, adapter_id: str) -> bool:
         return adapter_id in self._adapters
@@ -108,6 +112,21 @@ class AdapterSet:
     def remove(self, adapter_id: str) -> None:
         """Take an adapter away; that it is not there is fine."""
         self._adapters.pop(adapter_id, None)
+        self._stack.forget(adapter_id)
+
+    @contextmanager
+    def mixed(self, adapter_ids: Sequence[tuple[str | None, int]]) -> Iterator[None]:
+        """Within this context, each adapter's (None: the base's) so many tokens follow in turn.
+
+        For answers only: any number of adapters cost about as much as one.
+        """
+        named = [(None if i is None else (i, self[i]), count) for i, count in adapter_ids]
+        mixed = mixture(self._stack, named)
+        self._additions[:] = [] if mixed is None else [mixed]
+        try:
+            yield
+        finally:
+            self._additions.clear()
 
     @contextmanager
     def routed(self, routes: Sequence[Route]) -> Iterator[None]:
@@ -155,7 +174,9 @@ class AdapterSet:
 
     def _wrap(self, name: str) -> None:
         if name not in self._wrapped:
-            layer = LoraLinear(self._linears[name], name, self._routes, self._adapters)
+            layer = LoraLinear(
+                self._linears[name], name, self._routes, self._adapters, self._additions
+            )
             self._network.set_submodule(name, layer)
             self._wrapped.add(name)
 

@@ -7,7 +7,7 @@ call, as not all models hand unknown arguments down to their attention.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -71,6 +71,35 @@ def _prefixes(segment: Segment) -> list[Segment]:
 _table: ContextVar[SegmentTable | None] = ContextVar("segment table", default=None)
 
 
+class Attend(Protocol):
+    """Attention of one's own over a forward's one row; `window` 0 reaches back to the start."""
+
+    def __call__(
+        self,
+        module: Any,
+        query: Tensor,  # (1, heads, tokens, size)
+        key: Tensor,
+        value: Tensor,
+        *,
+        scale: float | None,
+        window: int,
+    ) -> Tensor:
+        """(1, tokens, heads, size)"""
+
+
+_own: ContextVar[Attend | None] = ContextVar("attention of one's own", default=None)
+
+
+@contextmanager
+def by(attend: Attend) -> Iterator[None]:
+    """Within this context a forward attends by this function alone."""
+    token = _own.set(attend)
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
 @contextmanager
 def over_segments(segments: Sequence[Segment], *, is_tiled: bool) -> Iterator[None]:
     """Within this context a forward's one row is a stream of these segments.
@@ -94,6 +123,10 @@ def _attend(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
+    own = _own.get()
+    if own is not None:
+        window = others.get("sliding_window") or 0
+        return own(module, query, key, value, scale=scaling, window=window), None
     table = _table.get()
     if table is None:
         output, _ = sdpa_attention_forward(
@@ -139,7 +172,8 @@ def _alone(
 
 
 def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
-    return None if _table.get() is not None else sdpa_mask(*args, **kwargs)
+    is_ours = _table.get() is not None or _own.get() is not None
+    return None if is_ours else sdpa_mask(*args, **kwargs)
 
 
 AttentionInterface.register(NAME, _attend)

@@ -1,7 +1,8 @@
-"""Embeddings: the mean of a text's last hidden states, several texts in one forward."""
+"""Embeddings: the mean of a text's last hidden states, some tokens of some texts at a time."""
 
 import math
-from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,51 +17,78 @@ from tunesmith.engine.errors import (
     UnsupportedModel,
 )
 from tunesmith.engine.events import Embedded, SampleEvent, SampleFailed
-from tunesmith.engine.kv_cache import batching_obstacle
-from tunesmith.engine.lora import rows_by_adapter
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.preparation import check_adapter, check_token_ids
+from tunesmith.engine.row_cache import Piece, RowCache, batching_obstacle
 from tunesmith.engine.spec import EmbedSpec
 
-Waiting = tuple[EmbedSpec, list[int]]
+_CPU_TOKENS = 512  # in one forward: more are no faster there, and hold up who is being answered
+_TOKENS = 8192
+
+
+class _Text:
+    """A text that is read: where it stands, and the sum of its hidden states so far."""
+
+    def __init__(self, spec: EmbedSpec, token_ids: list[int]) -> None:
+        self.spec = spec
+        self.token_ids = token_ids
+        self.row: Any = None
+        self.num_read = 0
+        self.total: Tensor | None = None  # (hidden,), in fp32
+
+    @property
+    def is_read(self) -> bool:
+        return self.num_read == len(self.token_ids)
+
+    def add(self, hidden: Tensor) -> None:
+        """The next tokens' hidden states, (tokens, hidden)."""
+        total = hidden.float().sum(0)
+        self.total = total if self.total is None else self.total + total
+        self.num_read += len(hidden)
 
 
 class Embedder:
     """Embeds with one base model and all its adapters, some texts at each step.
 
     An embedding is the mean, over all of a text's tokens, of the hidden states behind the final
-    norm, scaled to length 1.
+    norm, scaled to length 1. A step reads at most `max_tokens` of at most `max_rows` texts.
     """
 
-    def __init__(self, model: BaseModel, *, max_rows: int = 32, max_tokens: int = 4096) -> None:
+    def __init__(
+        self, model: BaseModel, *, max_rows: int = 32, max_tokens: int | None = None
+    ) -> None:
         self._model = model
         self._max_rows = max_rows
-        self._max_tokens = max_tokens  # in one forward, padding included; one text may have more
+        if max_tokens is None:
+            max_tokens = _CPU_TOKENS if model.device.type == "cpu" else _TOKENS
+        self._max_tokens = max_tokens
         self._takes_rows: bool | None = None  # found out when first needed
-        self._waiting: deque[Waiting] = deque()
+        self._cache = RowCache()
+        self._texts: list[_Text] = []  # the oldest first
         self._events: list[SampleEvent] = []
 
     @property
     def is_idle(self) -> bool:
-        return not (self._events or self._waiting)
+        return not (self._events or self._texts)
 
     def submit(self, spec: EmbedSpec) -> None:
         """Queue a text; what is wrong with it is told by the next step."""
         try:
-            self._waiting.append((spec, self._token_ids(spec)))
+            self._texts.append(_Text(spec, self._token_ids(spec)))
         except EngineError as error:
             self._fail(spec, error)
 
     def cancel(self, request_id: str) -> None:
         """Drop a text wherever it is; nothing more is told of it."""
-        self._waiting = deque(w for w in self._waiting if w[0].request_id != request_id)
+        self._drop(lambda text: text.spec.request_id == request_id)
         self._events = [e for e in self._events if e.request_id != request_id]
 
     def step(self) -> list[SampleEvent]:
-        """Embed some of the waiting texts."""
-        if self._waiting:
-            self._embed(self._next_batch())
+        """Read some of the waiting texts."""
+        self._drop(self._is_unloaded)
+        if self._texts:
+            self._read_on()
         events, self._events = self._events, []
         return events
 
@@ -81,77 +109,88 @@ class Embedder:
             )
         return token_ids
 
-    def _next_batch(self) -> list[Waiting]:
-        """The oldest and those behind it that fit."""
+    def _is_unloaded(self, text: _Text) -> bool:
+        try:
+            check_adapter(self._model, text.spec.adapter_id)
+        except EngineError as error:  # taken away meanwhile
+            self._fail(text.spec, error)
+            return True
+        return False
+
+    def _read_on(self) -> None:
         if self._takes_rows is None:
             self._takes_rows = batching_obstacle(self._model) is None
-        batch = [self._waiting.popleft()]
-        longest = len(batch[0][1])
-        while self._takes_rows and self._waiting and len(batch) < self._max_rows:
-            longest = max(longest, len(self._waiting[0][1]))
-            if longest * (len(batch) + 1) > self._max_tokens:
-                break
-            batch.append(self._waiting.popleft())
-        return sorted(batch, key=lambda waiting: waiting[0].adapter_id or "")
-
-    def _embed(self, batch: list[Waiting]) -> None:
-        loaded = [w for w in batch if self._has_adapter(w[0])]
-        if not loaded:
-            return
+        turn = self._next_turn() if self._takes_rows else self._texts[:1]
         try:
-            means = self._means(loaded)
-        except OutOfMemory as error:
-            if len(loaded) == 1:
-                self._fail(loaded[0][0], error)
-                return
-            for one in loaded:
-                self._embed([one])
+            with out_of_memory_named():
+                if self._takes_rows:
+                    self._read_rows(turn)
+                else:
+                    turn[0].add(self._whole(turn[0]))
+        except (OutOfMemory, UnsupportedModel) as error:  # the newest gives way to the others
+            self._fail(turn[-1].spec, error)
+            self._drop(lambda text: text is turn[-1])
             return
-        except UnsupportedModel as error:
-            for spec, _ in loaded:
-                self._fail(spec, error)
-            return
-        for (spec, token_ids), mean in zip(loaded, means.tolist(), strict=True):
-            self._tell(spec, len(token_ids), mean)
+        for text in turn:
+            if text.is_read:
+                self._tell(text)
+        self._drop(lambda text: text.is_read)
 
-    def _has_adapter(self, spec: EmbedSpec) -> bool:
-        try:
-            check_adapter(self._model, spec.adapter_id)
-        except EngineError as error:  # taken away meanwhile
-            self._fail(spec, error)
-            return False
-        return True
+    def _next_turn(self) -> list[_Text]:
+        """The oldest, as far as the tokens of one forward suffice."""
+        turn = []
+        left = self._max_tokens
+        for text in self._texts[: self._max_rows]:
+            if left > 0:
+                turn.append(text)
+                left -= len(text.token_ids) - text.num_read
+        return turn
+
+    def _read_rows(self, turn: list[_Text]) -> None:
+        pieces = []
+        left = self._max_tokens
+        for text in turn:
+            token_ids = text.token_ids[text.num_read : text.num_read + left]
+            left -= len(token_ids)
+            if text.row is None:
+                text.row = self._cache.open()
+            adapter_id = text.spec.adapter_id
+            pieces.append(Piece(row=text.row, token_ids=token_ids, adapter_id=adapter_id))
+        hidden = self._cache.hidden(self._model, pieces)
+        parts = hidden.split([len(piece.token_ids) for piece in pieces])
+        for text, part in zip(turn, parts, strict=True):
+            text.add(part)
 
     @torch.no_grad()
-    def _means(self, batch: list[Waiting]) -> Tensor:
-        """(rows, hidden), in fp32. Rows are padded on the right, where nothing looks back at."""
+    def _whole(self, text: _Text) -> Tensor:
+        """The text's hidden states, (tokens, hidden), of models that take no rows."""
         model = self._model
-        width = max(len(token_ids) for _, token_ids in batch)
-        rows = [ids + [0] * (width - len(ids)) for _, ids in batch]
-        lengths = torch.tensor([len(ids) for _, ids in batch], device=model.device)
-        mask = torch.arange(width, device=model.device)[None] < lengths[:, None]
-        routes = rows_by_adapter([spec.adapter_id for spec, _ in batch], width)
-        is_padded = bool((lengths < width).any())
-        masked = {"attention_mask": mask.long()} if is_padded else {}
-        with out_of_memory_named(), model.adapters.routed(routes):
-            output = model.network.get_decoder()(
-                input_ids=torch.tensor(rows, device=model.device), use_cache=False, **masked
-            )
-        hidden = getattr(output, "last_hidden_state", None)
+        adapters = [(text.spec.adapter_id, len(text.token_ids))]
+        inputs = torch.tensor([text.token_ids], device=model.device)
+        with model.adapters.mixed(adapters):
+            output = model.network.get_decoder()(input_ids=inputs, use_cache=False)
+        hidden: Tensor | None = getattr(output, "last_hidden_state", None)
         if hidden is None:
             raise UnsupportedModel("This model's decoder does not give its hidden states.")
-        of_text = hidden.float() * mask[..., None]
-        sums: Tensor = of_text.sum(1)
-        return sums / lengths[:, None]
+        return hidden[0]
 
-    def _tell(self, spec: EmbedSpec, num_tokens: int, mean: list[float]) -> None:
+    def _drop(self, unwanted: Callable[[_Text], bool]) -> None:
+        for text in [text for text in self._texts if unwanted(text)]:
+            self._texts.remove(text)
+            if text.row is not None:
+                self._cache.close(text.row)
+
+    def _tell(self, text: _Text) -> None:
+        assert text.total is not None
+        num_tokens = len(text.token_ids)
+        mean = (text.total / num_tokens).tolist()
         length = math.sqrt(math.fsum(x * x for x in mean))
         if not math.isfinite(length) or length == 0:
-            self._fail(spec, Diverged("The model's output is not a number."))
+            self._fail(text.spec, Diverged("The model's output is not a number."))
             return
         embedding = tuple(x / length for x in mean)
         self._events.append(
-            Embedded(request_id=spec.request_id, embedding=embedding, prompt_tokens=num_tokens)
+            Embedded(request_id=text.spec.request_id, embedding=embedding, prompt_tokens=num_tokens)
         )
 
     def _fail(self, spec: EmbedSpec, error: EngineError) -> None:

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -132,18 +132,31 @@ class LoraFunction(torch.autograd.Function):
         return dx, None, None, None, *of_trained
 
 
+class Addition(Protocol):
+    """What answers add to a layer's output, in place of routes; nothing is trained through it."""
+
+    def add(self, y: Tensor, x: Tensor, name: str) -> None:
+        """Add to y (tokens, out), given x (tokens, in)."""
+
+
 class LoraLinear(nn.Module):
     """A frozen linear layer, and beside it what each adapter adds."""
 
     def __init__(
-        self, base: Any, name: str, routes: list[Route], adapters: dict[str, Adapter]
+        self,
+        base: Any,
+        name: str,
+        routes: list[Route],
+        adapters: dict[str, Adapter],
+        additions: list[Addition],
     ) -> None:
         """`base` is one of `LINEAR_TYPES`."""
         super().__init__()
         self.base = base
         self.name = name
-        self.routes = routes  # shared by all layers of a model, as is `adapters`
+        self.routes = routes  # shared by all layers of a model, as are those that follow
         self.adapters = adapters
+        self.additions = additions
 
     @property
     def weight(self) -> Any:
@@ -157,6 +170,8 @@ class LoraLinear(nn.Module):
         routes = [r for r in self.routes if self.name in self.adapters[r.adapter_id].layers]
         if not routes:
             y: Tensor = self.base(x)
+            for addition in self.additions:
+                addition.add(y.flatten(0, -2), x.flatten(0, -2), self.name)
             return y
         flat_x = x.flatten(0, -2)  # (batch * seq, in)
         weight = self.weight if isinstance(self.base, nn.Linear) else self.weight.t()

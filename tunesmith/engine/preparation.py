@@ -17,8 +17,11 @@ from tunesmith.engine.tool_reader import ToolReader
 
 
 class Preparation:
-    def __init__(self, model: BaseModel) -> None:
+    """`max_tokens` bounds prompt and answer together, where the model's context does not."""
+
+    def __init__(self, model: BaseModel, max_tokens: int) -> None:
         self._model = model
+        self._limit = min(max_tokens, model.context_length)
         self._grammars = Grammars(model)
 
     def answer(self, spec: SampleSpec) -> Answer:
@@ -42,12 +45,15 @@ class Preparation:
         )
 
     def _max_tokens(self, spec: SampleSpec, num_prompt_tokens: int) -> int:
-        room = self._model.context_length - num_prompt_tokens
+        room = self._limit - num_prompt_tokens
         needed = 0 if spec.max_tokens == 0 else 1
         if room < needed:
+            of_context = "the model's context of"
+            if self._limit < self._model.context_length:
+                of_context = "this server's limit of"
             raise PromptTooLong(
-                f"The prompt has {num_prompt_tokens} tokens; the model's context of "
-                f"{self._model.context_length} leaves no room for an answer."
+                f"The prompt has {num_prompt_tokens} tokens; {of_context} {self._limit} leaves "
+                "no room for an answer."
             )
         return room if spec.max_tokens is None else min(room, spec.max_tokens)
 

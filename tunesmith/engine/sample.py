@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tunesmith.engine.answer import Answer
@@ -16,66 +15,30 @@ from tunesmith.engine.errors import (
     OutOfMemory,
     UnsupportedModel,
 )
-from tunesmith.engine.events import SampleEvent, SampleFailed, TokenLogprob
-from tunesmith.engine.kv_cache import KeyValueCache, batching_obstacle
-from tunesmith.engine.logprobs import token_logprobs, without_logprob
+from tunesmith.engine.events import SampleEvent, SampleFailed
+from tunesmith.engine.logprobs import token_logprobs
+from tunesmith.engine.lora import Adapter
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.prefix_cache import PrefixCache
 from tunesmith.engine.preparation import Preparation
+from tunesmith.engine.row_cache import Piece, RowCache, batching_obstacle
+from tunesmith.engine.seat import Seat, next_pieces
 from tunesmith.engine.separate_caches import SeparateCaches, separation_obstacle
 from tunesmith.engine.spec import SampleSpec
 
-Cache = KeyValueCache | SeparateCaches
-
-_MAX_SCORED_TOKENS = 512  # of prompts in one forward: their logits are all kept for a moment
+# A processor multiplies no faster for longer chunks; each one holds up who is being answered.
+_CPU_PREFILL_TOKENS = 256
+_PREFILL_TOKENS = 2048
 _GRAMMAR_SECONDS = 0.02  # to wait for a grammar while there is nothing else to do
-
-
-class Prefill:
-    """Prompts on their way into the cache, some columns at a time, before their rows join."""
-
-    def __init__(self, answers: list[Answer], cache_type: type[Cache]) -> None:
-        self.answers = answers
-        width = max(len(answer.prompt_ids) for answer in answers)
-        padding = [width - len(answer.prompt_ids) for answer in answers]
-        self.cache = cache_type(padding)
-        rows = zip(padding, answers, strict=True)
-        self.token_ids = torch.tensor([[0] * count + a.prompt_ids for count, a in rows])
-        self.scores: list[list[TokenLogprob]] = [[] for _ in answers]  # of the prompts' tokens
-
-    @property
-    def is_scored(self) -> bool:
-        return any(answer.scores_prompt for answer in self.answers)
-
-    @property
-    def is_done(self) -> bool:
-        return self.cache.width == self.token_ids.shape[1]
-
-    def score(self, model: BaseModel, logits: Tensor) -> None:
-        """Note what the last columns' logits (rows, columns, vocabulary) say of the prompts."""
-        end = self.cache.width
-        start = end - logits.shape[1]
-        for row, answer in enumerate(self.answers):
-            if not answer.scores_prompt:
-                continue
-            scores = self.scores[row]
-            first = max(start, self.cache.padding[row])
-            if first >= end:
-                continue  # nothing but padding yet
-            if not scores:
-                first_id = int(self.token_ids[row, first])
-                scores.append(without_logprob(model.vocabulary, first_id))
-            predicted = self.token_ids[row, first + 1 : end + 1].tolist()
-            of_row = logits[row, first - start : first - start + len(predicted)]
-            num_top = answer.spec.top_logprobs or 0
-            scores += token_logprobs(model.vocabulary, of_row, predicted, num_top)
 
 
 class Sampler:
     """Answers for one base model and all its adapters, one step at a time.
 
     At most `max_rows` answers are written at once, and at most `max_cache_tokens` cached for
-    them; who comes later waits. A step reads at most `max_prefill_tokens` of prompts.
+    them; who comes later waits. A step reads at most `max_prefill_tokens` of prompts. Beginnings
+    of prompts are kept in at most `max_prefix_bytes`.
     """
 
     def __init__(
@@ -84,23 +47,26 @@ class Sampler:
         *,
         max_rows: int = 16,
         max_cache_tokens: int = 65_536,
-        max_prefill_tokens: int = 1024,
+        max_prefill_tokens: int | None = None,
+        max_prefix_bytes: int = 256 << 20,
     ) -> None:
         self._model = model
         self._obstacle: str | None = None
-        self._cache_type: type[Cache] = KeyValueCache
+        self._cache: Any = RowCache()
         if batching_obstacle(model) is not None:
             self._obstacle = separation_obstacle(model)
-            self._cache_type = SeparateCaches
+            self._cache = SeparateCaches()
+        self._prefixes = PrefixCache(max_prefix_bytes)
         self._max_rows = max_rows
         self._max_cache_tokens = max_cache_tokens
+        if max_prefill_tokens is None:
+            is_cpu = model.device.type == "cpu"
+            max_prefill_tokens = _CPU_PREFILL_TOKENS if is_cpu else _PREFILL_TOKENS
         self._max_prefill_tokens = max_prefill_tokens
-        self._preparation = Preparation(model)
+        self._preparation = Preparation(model, max_cache_tokens)
         self._reading: list[Answer] = []  # whose grammars are being read
         self._waiting: deque[Answer] = deque()
-        self._prefill: Prefill | None = None
-        self._active: list[Answer] = []  # row by row as in the cache, grouped by adapter
-        self._cache: Any = self._cache_type([])
+        self._active: list[Seat] = []  # the oldest first
         self._events: list[SampleEvent] = []
 
     @property
@@ -110,7 +76,7 @@ class Sampler:
     @property
     def _is_waited_for(self) -> bool:
         """Whether the model has something to do."""
-        return bool(self._waiting or self._prefill or self._active)
+        return bool(self._waiting or self._active)
 
     def submit(self, spec: SampleSpec) -> None:
         """Queue a request; what is wrong with it is told by the next step."""
@@ -132,12 +98,10 @@ class Sampler:
     def step(self) -> list[SampleEvent]:
         """Read some of the waiting prompts and write one token of each active answer."""
         self._drop_unloaded()
-        if self._active:
-            self._decode()
         self._collect_read()
         self._admit()
-        if self._prefill is not None:
-            self._read_prompts(self._prefill)
+        if self._active:
+            self._go_on()
         events, self._events = self._events, []
         return events
 
@@ -166,82 +130,84 @@ class Sampler:
                 self._waiting.append(answer)
 
     def _admit(self) -> None:
-        if self._prefill is not None:
-            return
-        joining: list[Answer] = []
-        while self._waiting and self._fits([*joining, self._waiting[0]]):
-            joining.append(self._waiting.popleft())
-        if joining:
-            self._prefill = Prefill(sorted(joining, key=_adapter_order), self._cache_type)
+        while self._waiting and self._fits(self._waiting[0]):
+            self._active.append(Seat(self._waiting.popleft(), self._cache.open()))
 
-    def _fits(self, joining: list[Answer]) -> bool:
-        rows = self._active + joining
-        if len(rows) == 1:
-            return True
-        lengths = [len(answer.prompt_ids) for answer in joining]
-        longest = max(len(answer.prompt_ids) + answer.max_tokens for answer in rows)
-        mostly_padding = len(lengths) * max(lengths) > 2 * sum(lengths)
-        is_within = len(rows) <= self._max_rows and len(rows) * longest <= self._max_cache_tokens
-        return is_within and not mostly_padding
+    def _fits(self, joining: Answer) -> bool:
+        answers = [*(seat.answer for seat in self._active), joining]
+        longest = max(len(answer.prompt_ids) + answer.max_tokens for answer in answers)
+        num_rows = len(answers)
+        return num_rows <= self._max_rows and num_rows * longest <= self._max_cache_tokens
 
-    def _read_prompts(self, prefill: Prefill) -> None:
-        answers = prefill.answers
-        start = prefill.cache.width
-        columns = max(1, self._max_prefill_tokens // len(answers))
-        if prefill.cache.takes_whole_prompts:
-            columns = prefill.token_ids.shape[1]
-        elif prefill.is_scored:
-            columns = min(columns, max(1, _MAX_SCORED_TOKENS // len(answers)))
-        chunk = prefill.token_ids[:, start : start + columns]
+    def _go_on(self) -> None:
+        """One forward for all: the next token of some, a part of the prompt of others."""
+        for seat in self._active:
+            if seat.is_new and not self._cache.reads_whole_prompts:
+                self._recall(seat)
+        turn = next_pieces(
+            self._active, self._max_prefill_tokens, whole=self._cache.reads_whole_prompts
+        )
         try:
-            if prefill.is_scored:
-                all_logits = self._forward(prefill.cache.score, answers, chunk)
-                prefill.score(self._model, all_logits)
-                logits = all_logits[:, -1]
-            else:
-                logits = self._forward(prefill.cache.forward, answers, chunk)
-        except OutOfMemory as error:
-            self._prefill = None
-            for answer in answers:
-                self._fail(answer.spec, error)
-            return
-        if not prefill.is_done:
-            return
-        self._prefill = None
-        if self._active:
-            self._cache.join(prefill.cache)
-        else:
-            self._cache = prefill.cache
-        self._active += answers
-        for answer, scores in zip(answers, prefill.scores, strict=True):
-            answer.prompt_logprobs = scores
-        self._advance(answers, logits)
-        order = sorted(range(len(self._active)), key=lambda row: _adapter_order(self._active[row]))
-        self._keep([row for row in order if not _is_over(self._active[row])])
-
-    def _decode(self) -> None:
-        last = torch.tensor([[answer.token_ids[-1]] for answer in self._active])
-        try:
-            logits = self._forward(self._cache.forward, self._active, last)
+            with out_of_memory_named():
+                logits = self._cache.forward(self._model, [piece for _, piece in turn])
         except OutOfMemory as error:  # the newest gives way to the others
-            newest = self._active[-1]
-            self._fail(newest.spec, error)
-            self._drop(lambda answer: answer is newest)
+            newest, _ = turn[-1]
+            self._fail(newest.answer.spec, error)
+            self._drop(lambda answer: answer is newest.answer)
             return
-        self._advance(self._active, logits)
+        self._take(turn, logits)
         self._drop(_is_over)
 
-    def _forward(
-        self, forward: Callable[..., Tensor], answers: list[Answer], token_ids: Tensor
-    ) -> Tensor:
-        adapter_ids = [answer.spec.adapter_id for answer in answers]
-        with out_of_memory_named():
-            return forward(self._model, token_ids.to(self._model.device), adapter_ids)
+    def _recall(self, seat: Seat) -> None:
+        """Begin with what an earlier prompt of the same adapter began with."""
+        seat.is_new = False
+        answer = seat.answer
+        adapter_id = answer.spec.adapter_id
+        if not answer.scores_prompt:
+            for columns in self._prefixes.find(
+                self._adapter(adapter_id), adapter_id, answer.prompt_ids
+            ):
+                self._cache.write(seat.row, columns)
+
+    def _take(self, turn: Sequence[tuple[Seat, Piece]], logits: Tensor) -> None:
+        """Hand out what each seat's piece gave, from its rows of the logits."""
+        end = 0
+        last: list[int] = []
+        done: list[Seat] = []
+        for seat, piece in turn:
+            start, end = end, end + (len(piece.token_ids) if piece.keeps_all else 1)
+            if piece.keeps_all:
+                seat.score(self._model.vocabulary, logits[start:end])
+            if seat.is_reading:
+                continue
+            if not seat.answer.token_ids:
+                self._keep_prefix(seat)
+            last.append(end - 1)
+            done.append(seat)
+        if done:
+            is_all = len(last) == len(logits)
+            self._advance([seat.answer for seat in done], logits if is_all else logits[last])
+
+    def _keep_prefix(self, seat: Seat) -> None:
+        """For the next prompt that begins like this one, which has just been read."""
+        seat.answer.prompt_logprobs = seat.scores
+        if isinstance(self._cache, RowCache):
+            adapter_id = seat.answer.spec.adapter_id
+            self._prefixes.keep(
+                self._adapter(adapter_id),
+                adapter_id,
+                seat.answer.prompt_ids,
+                lambda start, end: self._cache.read(seat.row, start, end),
+            )
+
+    def _adapter(self, adapter_id: str | None) -> Adapter | None:
+        return None if adapter_id is None else self._model.adapters[adapter_id]
 
     def _advance(self, answers: Sequence[Answer], logits: Tensor) -> None:
         """Give each answer its next token, from its row of the logits."""
-        likeliest = logits.argmax(-1).tolist()
-        is_broken = logits.isnan().any(-1).tolist()
+        best = logits.max(-1)  # which is not a number where any of them is none
+        likeliest = best.indices.tolist()
+        is_broken = best.values.isnan().tolist()
         for row, answer in enumerate(answers):
             try:
                 if is_broken[row]:
@@ -275,33 +241,19 @@ class Sampler:
             adapter_id = answer.spec.adapter_id
             return adapter_id is not None and adapter_id not in self._model.adapters
 
-        waiting = [
-            *self._reading,
-            *self._waiting,
-            *(self._prefill.answers if self._prefill else []),
-        ]
-        for answer in filter(is_unloaded, waiting + self._active):
+        active = [seat.answer for seat in self._active]
+        for answer in filter(is_unloaded, [*self._reading, *self._waiting, *active]):
             message = f"The adapter {answer.spec.adapter_id} is not loaded any more."
             self._fail(answer.spec, AdapterNotLoaded(message))
         self._drop(is_unloaded)
+        self._prefixes.forget_all_but(self._model.adapters)
 
     def _drop(self, unwanted: Callable[[Answer], bool]) -> None:
         self._reading = [answer for answer in self._reading if not unwanted(answer)]
         self._waiting = deque(answer for answer in self._waiting if not unwanted(answer))
-        if self._prefill is not None and any(map(unwanted, self._prefill.answers)):
-            # Rare and not far in: start over with the others.
-            others = [answer for answer in self._prefill.answers if not unwanted(answer)]
-            self._prefill = Prefill(others, self._cache_type) if others else None
-        if any(map(unwanted, self._active)):
-            kept = [row for row, answer in enumerate(self._active) if not unwanted(answer)]
-            self._keep(kept)
-
-    def _keep(self, rows: list[int]) -> None:
-        self._active = [self._active[row] for row in rows]
-        if rows:
-            self._cache.select(rows)
-        else:
-            self._cache = self._cache_type([])
+        for seat in [seat for seat in self._active if unwanted(seat.answer)]:
+            self._active.remove(seat)
+            self._cache.close(seat.row)
 
     def _fail(self, spec: SampleSpec, error: EngineError) -> None:
         self._events.append(
@@ -311,7 +263,3 @@ class Sampler:
 
 def _is_over(answer: Answer) -> bool:
     return answer.finish_reason is not None
-
-
-def _adapter_order(answer: Answer) -> str:
-    return answer.spec.adapter_id or ""

@@ -1,107 +1,82 @@
-"""Rows that each keep a cache of their own: for models with more than keys and values to remember.
+"""Rows that each keep a state of their own: for models with more than keys and values to remember.
 
-Recurrent and hybrid models fold what they have read into a state, so rows cannot be padded to one
-width. They take turns then; it is slower than one batch, and right.
+Recurrent and hybrid models fold what they have read into a state, and some attend in a way of
+their own. Their rows take turns; it is slower than one forward for all, and right.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache
 
 from tunesmith.engine.errors import OutOfMemory
-from tunesmith.engine.lora import rows_by_adapter
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.row_cache import Piece
+
+
+@dataclass(slots=True, eq=False)
+class SeparateRow:
+    length: int = 0
+    state: Any = None
 
 
 class SeparateCaches:
-    """Stands in for `KeyValueCache`; `padding[i]` columns on the left of row i are passed over."""
+    """Stands in for `RowCache`."""
 
-    takes_whole_prompts = True  # some states are only made from a prompt in one piece
+    reads_whole_prompts = True  # some states are only made from a prompt in one piece
 
-    def __init__(self, padding: list[int]) -> None:
-        self.padding = padding
-        self.width = 0
-        self._states: list[Any] = [None] * len(padding)
+    def open(self) -> SeparateRow:
+        return SeparateRow()
+
+    def close(self, row: SeparateRow) -> None:
+        row.state = None
 
     @torch.no_grad()
-    def forward(
-        self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
-    ) -> Tensor:
-        """Append tokens (rows, new); returns the logits after the last, (rows, vocabulary).
+    def forward(self, model: BaseModel, pieces: Sequence[Piece]) -> Tensor:
+        """The logits that the pieces ask for, one below the other, (kept, vocabulary).
 
         Where the memory does not suffice for a row, its logits are no numbers: the others, which
         may have gone on already, are not held up by it.
         """
-        logits = [row[:, -1] for row in self._forward_rows(model, token_ids, adapter_ids)]
-        return torch.cat(logits)
+        return torch.cat([_forward(model, piece) for piece in pieces])
 
-    @torch.no_grad()
-    def score(
-        self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
-    ) -> Tensor:
-        """The same; returns the logits after each, (rows, new, vocabulary); zero for padding."""
-        logits = list(self._forward_rows(model, token_ids, adapter_ids))
-        missing = [token_ids.shape[1] - row.shape[1] for row in logits]
-        padded = zip(logits, missing, strict=True)
-        return torch.cat([nn.functional.pad(row, (0, 0, count, 0)) for row, count in padded])
 
-    def join(self, other: "SeparateCaches") -> None:
-        """Put the other's rows below these."""
-        width = max(self.width, other.width)
-        self.padding = [count + width - self.width for count in self.padding]
-        self.padding += [count + width - other.width for count in other.padding]
-        self.width = width
-        self._states += other._states
-
-    def select(self, rows: list[int]) -> None:
-        """Keep these rows, in this order."""
-        self.padding = [self.padding[row] for row in rows]
-        self._states = [self._states[row] for row in rows]
-
-    def _forward_rows(
-        self, model: BaseModel, token_ids: Tensor, adapter_ids: Sequence[str | None]
-    ) -> Iterator[Tensor]:
-        for row, adapter_id in enumerate(adapter_ids):
-            yield self._forward_row(model, row, token_ids[row : row + 1], adapter_id)
-        self.width += token_ids.shape[1]
-
-    def _forward_row(
-        self, model: BaseModel, row: int, token_ids: Tensor, adapter_id: str | None
-    ) -> Tensor:
-        token_ids = token_ids[:, max(0, self.padding[row] - self.width) :]
-        state = "cache_params" if model.takes("cache_params") else "past_key_values"
-        inputs: dict[str, Any] = {state: self._states[row]}
-        if state == "past_key_values" and self._states[row] is None:
-            inputs[state] = DynamicCache(config=model.config)
-        try:
-            with (
-                out_of_memory_named(),
-                model.adapters.routed(rows_by_adapter([adapter_id], token_ids.shape[1])),
-            ):
-                output = model.network(input_ids=token_ids, use_cache=True, **inputs)
-        except OutOfMemory:
-            return torch.full((1, 1, model.config.vocab_size), torch.nan, device=model.device)
-        self._states[row] = getattr(output, state)
-        logits: Tensor = output.logits
-        return logits
+def _forward(model: BaseModel, piece: Piece) -> Tensor:
+    num_tokens = len(piece.token_ids)
+    num_kept = num_tokens if piece.keeps_all else 1
+    name = "cache_params" if model.takes("cache_params") else "past_key_values"
+    state = piece.row.state
+    if state is None and name == "past_key_values":
+        state = DynamicCache(config=model.config)
+    token_ids = torch.tensor([list(piece.token_ids)], device=model.device)
+    adapters = [(piece.adapter_id, num_tokens)]
+    try:
+        with out_of_memory_named(), model.adapters.mixed(adapters):
+            output = model.network(input_ids=token_ids, use_cache=True, **{name: state})
+    except OutOfMemory:
+        return torch.full((num_kept, model.config.vocab_size), torch.nan, device=model.device)
+    piece.row.state = getattr(output, name)
+    piece.row.length += num_tokens
+    logits: Tensor = output.logits[0, -num_kept:]
+    return logits
 
 
 def separation_obstacle(model: BaseModel) -> str | None:
-    """Why this model cannot go on from a cache of its own, as a sentence; or None. Tried out."""
-    rows = [[(7 * i + 3) % model.config.vocab_size for i in range(n)] for n in (9, 5)]
-    caches = SeparateCaches([0, 4])
-    padded = torch.tensor([[0] * (9 - len(row)) + row for row in rows], device=model.device)
+    """Why this model cannot go on from a state of its own, as a sentence; or None. Tried out."""
+    token_ids = [(7 * i + 3) % model.config.vocab_size for i in range(9)]
+    caches = SeparateCaches()
+    row = caches.open()
     try:
-        for columns in (slice(0, 7), slice(7, 8), slice(8, 9)):
-            stepwise = caches.forward(model, padded[:, columns], [None, None]).float()
+        for part in (token_ids[:7], token_ids[7:8], token_ids[8:]):
+            stepwise = caches.forward(model, [Piece(row=row, token_ids=part)]).float()
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
         return "The model does not take a cache."
-    inputs = [torch.tensor([row], device=model.device) for row in rows]
+    inputs = torch.tensor([token_ids], device=model.device)
     with torch.no_grad():
-        alone = torch.cat([model.network(i, use_cache=False).logits[:, -1] for i in inputs]).float()
+        alone = model.network(inputs, use_cache=False).logits[:, -1].float()
     is_same = (stepwise - alone).norm() / alone.norm() < model.tolerance
     return None if is_same else "The model answers differently when it goes on from its cache."

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -5,8 +6,8 @@ import pytest
 import torch
 
 from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, TextDelta
-from tunesmith.engine.kv_cache import KeyValueCache
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.row_cache import Piece, RowCache
 from tunesmith.engine.sample import Sampler
 from tunesmith.engine.spec import LoraSpec, SampleSpec
 
@@ -73,19 +74,19 @@ def test_bad_requests_fail_alone(llama: BaseModel) -> None:
 def test_no_more_rows_are_active_than_allowed_and_all_are_answered(
     llama: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    forward = KeyValueCache.forward
+    seen: list[list[int]] = []
+    forward = RowCache.forward
 
-    def counting(self: KeyValueCache, model: BaseModel, token_ids: torch.Tensor, ids: Any) -> Any:
-        seen.append(tuple(token_ids.shape))
-        return forward(self, model, token_ids, ids)
+    def counting(self: RowCache, model: BaseModel, pieces: Sequence[Piece]) -> torch.Tensor:
+        seen.append([len(piece.token_ids) for piece in pieces])
+        return forward(self, model, pieces)
 
     sampler = Sampler(llama, max_rows=2, max_prefill_tokens=5)
-    monkeypatch.setattr(KeyValueCache, "forward", counting)
+    monkeypatch.setattr(RowCache, "forward", counting)
     events = drain(sampler, *(spec(str(n), "rain " * (n + 1)) for n in range(5)))
     assert sum(isinstance(e, SampleDone) for e in events) == 5
-    assert max(rows for rows, _ in seen) == 2
-    assert max(rows * columns for rows, columns in seen) <= 5
+    assert max(map(len, seen)) == 2
+    assert max(sum(length for length in lengths if length > 1) for lengths in seen) == 5
 
 
 def test_the_cache_budget_lets_requests_wait_but_never_starve(llama: BaseModel) -> None:
