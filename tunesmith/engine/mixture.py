@@ -105,7 +105,7 @@ class Mixture:
         hidden = (x[self.stacked] @ a.t()).masked_fill_(self.is_others, 0)
         if isinstance(self.stacked, slice):
             y[self.stacked].addmm_(hidden, b)
-        else:
+        elif self.stacked is not None:
             y.index_add_(0, self.stacked, hidden @ b)
 
 
