@@ -41,7 +41,7 @@ class AdapterSet:
         self._additions: list[Addition] = []
         self._stack = AdapterStack()
 
-    def __contains__(self, adapter_id: str) -> bool:
+    def __contains__(self, adapter_id: object) -> bool:
         return adapter_id in self._adapters
 
     def __getitem__(self, adapter_id: str) -> Adapter:

@@ -157,7 +157,7 @@ class Embedder:
             adapter_id = text.spec.adapter_id
             pieces.append(Piece(row=text.row, token_ids=token_ids, adapter_id=adapter_id))
         hidden = self._cache.hidden(self._model, pieces)
-        parts = hidden.split([len(piece.token_ids) for piece in pieces])
+        parts = torch.split(hidden, [len(piece.token_ids) for piece in pieces])
         for text, part in zip(turn, parts, strict=True):
             text.add(part)
 

@@ -210,14 +210,15 @@ class _Stream:
             keys[row.index, :, row.length : width] = key[0, :, start:end]
             values[row.index, :, row.length : width] = value[0, :, start:end]
             num_repeats = query.shape[1] // key.shape[1]
-            known = (
+            known_keys, known_values = (
                 repeat_kv(buffer[row.index : row.index + 1, :, :width], num_repeats)
                 for buffer in (keys, values)
             )
             is_plain = row.length == 0 and not 0 < window < width
             part = scaled_dot_product_attention(
                 query[:, :, start:end],
-                *known,
+                known_keys,
+                known_values,
                 attn_mask=None if is_plain else self._mask(row.length, width, window, query),
                 is_causal=is_plain,
                 scale=scale,
