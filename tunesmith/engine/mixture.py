@@ -88,7 +88,7 @@ class Mixture:
 
     ranges: Sequence[tuple[slice, Adapter]]
     stack: AdapterStack
-    stacked: slice | Tensor | None = None
+    stacked: slice | Tensor = slice(0)
     is_others: Tensor | None = None
 
     def add(self, y: Tensor, x: Tensor, name: str) -> None:

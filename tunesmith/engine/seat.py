@@ -26,7 +26,8 @@ class Seat:
     @property
     def num_unread(self) -> int:
         """Tokens of the prompt that the cache does not know yet."""
-        return max(0, len(self.answer.prompt_ids) - int(self.row.length))
+        num_read: int = self.row.length
+        return max(0, len(self.answer.prompt_ids) - num_read)
 
     @property
     def is_reading(self) -> bool:
