@@ -20,6 +20,7 @@ from tunesmith.domain.assignments import (
     StepReported,
     TrainingFailed,
     TrainingFinished,
+    TrainingHealed,
     TrainingStarted,
     Validated,
     Wish,
@@ -76,6 +77,8 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
             _started(store, job, report, now)
         case StepReported():
             _step(store, job, report, now)
+        case TrainingHealed():
+            _healed(store, job, report, now)
         case CheckpointPublished():
             _checkpoint(store, blobs, job, report, now)
         case TrainingFinished():
@@ -157,6 +160,14 @@ def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:
         finish = now + timedelta(seconds=report.remaining_seconds)
         changed = replace(changed, estimated_finish_at=finish)
     store.jobs.replace(job, changed)
+
+
+def _healed(store: Store, job: Job, report: TrainingHealed, now: datetime) -> None:
+    """Steps that are told again replace their figures."""
+    if report.went_back:
+        checkpoints.forget_unnamed_after(store, job, report.step)
+    message = report.message
+    tell(store, job, EventKind.NOTE, now=now, level=Level.WARNING, message=message)
 
 
 def _progress(
