@@ -95,6 +95,19 @@ class StepReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingHealed:
+    """A step went wrong, and the training goes on by itself from `step`.
+
+    Where it `went_back`, the steps behind that one are told again.
+    """
+
+    step: int
+    went_back: bool
+    message: str  # sentences
+    type: Literal["healed"] = "healed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPublished:
     """All artifacts are stored as blobs before this is said. `epoch` is set at an epoch's end."""
 
@@ -147,6 +160,7 @@ Report = (
     Validated
     | TrainingStarted
     | StepReported
+    | TrainingHealed
     | CheckpointPublished
     | TrainingFinished
     | TrainingFailed

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from tunesmith.engine.data import Dataset
 from tunesmith.engine.errors import BadCheckpoint, DiskFull
 from tunesmith.engine.examples import Pair
 from tunesmith.engine.run import Run
+from tunesmith.engine.snapshot import LossHistory, Snapshot
 
 MANIFEST_FILE = "manifest.json"
 _MOMENTS_FILE = "optimizer.safetensors"
 _STATE_FILE = "training_state.json"
+_LAST_GOOD_FILE = "last_good.safetensors"
 _REFERENCE = "reference_logprobs"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNKNOWN = (math.nan, math.nan)
@@ -31,15 +34,28 @@ _UNKNOWN = (math.nan, math.nan)
 
 def save_checkpoint(run: Run) -> Path:
     """A folder to go on from, and at the same time a PEFT adapter that answers."""
-    folder = run.spec.output_dir / "checkpoints" / f"step-{run.step}"
+    # A step that is done again gets a folder of its own: somebody may be reading the first.
+    again = f"-again-{run.rollbacks}" if run.rollbacks else ""
+    folder = run.spec.output_dir / "checkpoints" / f"step-{run.step}{again}"
     with written_whole(folder) as temporary:
         run.model.adapters.save(run.spec.run_id, temporary)
         save_file(_optimizer_tensors(run), temporary / _MOMENTS_FILE)
+        if run.last_good.step not in (0, run.step):  # those are at hand after a resume
+            save_file(run.last_good.tensors, temporary / _LAST_GOOD_FILE)
         state = {
             "step": run.step,
             "trained_tokens": run.trained_tokens,
             "best_validation_loss": _finite(run.best_validation_loss),
             "evaluations_without_better": run.evaluations_without_better,
+            "losses": asdict(run.losses),
+            "micro_batch_tokens": run.micro_batch_tokens,
+            "rollbacks": run.rollbacks,
+            "spikes": run.spikes,
+            "last_good": {
+                "step": run.last_good.step,
+                "trained_tokens": run.last_good.trained_tokens,
+                "losses": asdict(run.last_good.losses),
+            },
             "fingerprint": run.fingerprint,
         }
         (temporary / _STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
@@ -73,18 +89,33 @@ def resume(run: Run, folder: Path) -> None:
     run.generator.set_state(tensors.pop("generator"))
     if _REFERENCE in tensors:
         _recall_reference(run.training, tensors.pop(_REFERENCE))
-    run.optimizer.state[run.adapter.flat] = {
-        "step": tensors["step"],  # fused AdamW keeps it where the weights are
-        "exp_avg": tensors["exp_avg"],
-        "exp_avg_sq": tensors["exp_avg_sq"],
-    }
-    for key, tensor in run.optimizer.state[run.adapter.flat].items():
-        run.optimizer.state[run.adapter.flat][key] = tensor.to(run.model.device)
+    run.set_moments(tensors)
     run.step = state["step"]
     run.trained_tokens = state["trained_tokens"]
     if state["best_validation_loss"] is not None:
         run.best_validation_loss = state["best_validation_loss"]
     run.evaluations_without_better = state["evaluations_without_better"]
+    run.losses = _losses(state["losses"])
+    run.micro_batch_tokens = min(run.micro_batch_tokens, state["micro_batch_tokens"])
+    run.rollbacks, run.spikes = state["rollbacks"], state["spikes"]
+    _recall_last_good(run, folder, state["last_good"])
+
+
+def _recall_last_good(run: Run, folder: Path, state: dict[str, Any]) -> None:
+    """A run as it was opened has step 0 at hand."""
+    if state["step"] == run.step:
+        run.last_good = run.snapshot()
+    elif state["step"] > 0:
+        run.last_good = Snapshot(
+            step=state["step"],
+            trained_tokens=state["trained_tokens"],
+            losses=_losses(state["losses"]),
+            tensors=load_file(folder / _LAST_GOOD_FILE),
+        )
+
+
+def _losses(state: dict[str, Any]) -> LossHistory:
+    return LossHistory(tuple(state["recent"]), state["usual_at_first"])
 
 
 def _finite(loss: float) -> float | None:

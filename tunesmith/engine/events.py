@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,17 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Healed:
+    """A step went wrong, and the run goes on from `step`: after "rolled_back", those behind it are
+    done and told again.
+    """
+
+    step: int
+    kind: Literal["smaller_batches", "rolled_back"]
+    message: str  # sentences that say what went wrong, and what was done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedEarly:
     """The validation loss has not fallen for as long as the run was to wait; it finishes now.
 
@@ -98,7 +110,15 @@ class Finished:
 
 
 TrainEvent = (
-    Reading | Started | StepDone | Evaluating | CheckpointSaved | EndedEarly | Stopped | Finished
+    Reading
+    | Started
+    | StepDone
+    | Evaluating
+    | CheckpointSaved
+    | Healed
+    | EndedEarly
+    | Stopped
+    | Finished
 )
 
 

@@ -132,6 +132,7 @@ _KINDS: dict[str, type[Any]] = {
         events.StepDone,
         events.Evaluating,
         events.CheckpointSaved,
+        events.Healed,
         events.EndedEarly,
         events.Stopped,
         events.Finished,

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
+from torch import Tensor
 
 from tunesmith.engine import data, forward, optim, peft_format
 from tunesmith.engine.data import BatchOrder, Dataset
@@ -16,6 +17,7 @@ from tunesmith.engine.lora import Adapter, Route
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.objective import Imitation, Objective, Preference
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
+from tunesmith.engine.snapshot import LossHistory, Snapshot
 from tunesmith.engine.spec import TrainSpec
 
 # What may differ between a run and its continuation: the rest of the spec decides the result.
@@ -50,6 +52,11 @@ class Run:
     seconds: float = 0.0  # of the device, spent on steps since the run was opened
     best_validation_loss: float = math.inf  # of all validation rows
     evaluations_without_better: int = 0
+    losses: LossHistory = field(default_factory=LossHistory)
+    micro_batch_tokens: int  # the spec's, until memory did not suffice
+    rollbacks: int = 0
+    spikes: list[int] = field(default_factory=list)  # steps whose loss led to a rollback
+    last_good: Snapshot = field(init=False)  # where a rollback leads
     validation_sample: list[Row] = field(default_factory=list)
 
     @property
@@ -73,19 +80,19 @@ class Run:
     def batch(self, step: int) -> list[Row]:
         return [self.training.rows[i] for i in self.order.batch(step)]
 
-    def micro_batches(self, rows: list[Row]) -> list[PackedBatch]:
+    def micro_batches(self, rows: Sequence[Row]) -> list[PackedBatch]:
         if not self.packs_examples:
             return pack_singly(rows)
         return pack(
             rows,
-            self.spec.micro_batch_tokens,
+            self.micro_batch_tokens,
             shares_prefixes=self.spec.lora.dropout == 0,  # else each example draws its own masks
         )
 
-    def evaluation_batches(self, rows: list[Row]) -> list[PackedBatch]:
+    def evaluation_batches(self, rows: Sequence[Row]) -> list[PackedBatch]:
         if not self.packs_examples:
             return pack_singly(rows)
-        return pack(rows, self.spec.micro_batch_tokens)
+        return pack(rows, self.micro_batch_tokens)
 
     @property
     def warmup_steps(self) -> int:
@@ -94,7 +101,7 @@ class Run:
         return math.ceil(self.order.total_steps * self.spec.warmup_ratio)
 
     def learning_rate(self, step: int) -> float:
-        return optim.learning_rate(
+        of_schedule = optim.learning_rate(
             step,
             self.order.total_steps,
             peak=self.spec.learning_rate,
@@ -102,6 +109,7 @@ class Run:
             min_ratio=self.spec.min_learning_rate_ratio,
             schedule=self.spec.lr_schedule,
         )
+        return of_schedule * self.spec.rollback_learning_rate_factor**self.rollbacks
 
     def note_validation_loss(self, loss: float) -> None:
         """Of all validation rows: early stopping waits for it to fall."""
@@ -110,6 +118,37 @@ class Run:
             self.evaluations_without_better = 0
         else:
             self.evaluations_without_better += 1
+
+    def snapshot(self) -> Snapshot:
+        tensors = {"weights": self.adapter.flat, "generator": self.generator.get_state()}
+        tensors |= self.optimizer.state[self.adapter.flat]
+        copies = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
+        return Snapshot(self.step, self.trained_tokens, self.losses, copies)
+
+    def go_back(self, snapshot: Snapshot) -> None:
+        """What the run has learnt of memory, rollbacks and its data stays."""
+        tensors = dict(snapshot.tensors)
+        with torch.no_grad():
+            self.adapter.flat.copy_(tensors.pop("weights"))
+        self.adapter.round()
+        self.generator.set_state(tensors.pop("generator"))
+        self.set_moments(tensors)
+        assert self.adapter.flat.grad is not None
+        self.adapter.flat.grad.zero_()
+        self.step, self.trained_tokens = snapshot.step, snapshot.trained_tokens
+        self.losses = snapshot.losses
+
+    def set_moments(self, tensors: dict[str, Tensor]) -> None:
+        """The optimizer's own; there are none before the first step."""
+        device = self.model.device  # fused AdamW keeps its step count too where the weights are
+        copies = {name: t.to(device, copy=True) for name, t in tensors.items()}
+        self.optimizer.state[self.adapter.flat] = copies
+
+    @property
+    def is_good_moment(self) -> bool:
+        """Whether to keep a snapshot: decided by the step alone, as a resumed run decides."""
+        is_due = self.step % self.spec.rollback_steps == 0
+        return is_due or self.order.epoch_ended_by(self.step) is not None
 
     @property
     def is_complete(self) -> bool:
@@ -146,7 +185,7 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
             f"of {limit} tokens, and are not."
         )
     adapter = _first_adapter(model, spec)
-    return Run(
+    run = Run(
         spec=spec,
         model=model,
         adapter=adapter,
@@ -158,8 +197,11 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
         generator=torch.Generator(model.device).manual_seed(spec.seed % 2**63),
         packs_examples=obstacle is None,
         notes=tuple(notes),
+        micro_batch_tokens=spec.micro_batch_tokens,
         validation_sample=_sample(validation, spec),
     )
+    run.last_good = run.snapshot()
+    return run
 
 
 def close_run(run: Run) -> None:

@@ -61,6 +61,22 @@ class TrainSpec:
     evaluation_batch_steps: int = 10  # a small validation batch every so many steps
     checkpoint_every_seconds: float = 60.0  # beside the one at each epoch's end
     early_stopping_patience: int | None = None  # epochs in a row whose validation loss may not fall
+    max_rollbacks: int = 2  # of the whole run; with 0 a loss that is no number ends it
+    rollback_learning_rate_factor: float = 0.5  # of each rollback
+    rollback_steps: int = (
+        100  # how many steps a rollback costs at most; an epoch's end bounds it too
+    )
+    loss_spike_factor: float | None = 5.0  # see `LossHistory`; None: no finite loss is a spike
+
+    def __post_init__(self) -> None:
+        is_sound = (
+            self.max_rollbacks >= 0
+            and 0 < self.rollback_learning_rate_factor <= 1
+            and self.rollback_steps >= 1
+            and (self.loss_spike_factor is None or self.loss_spike_factor > 1)
+        )
+        if not is_sound:
+            raise ValueError("A setting of rollbacks or spikes is out of range.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,28 +7,33 @@ from torch import Tensor
 
 from tunesmith.engine import optim
 from tunesmith.engine.errors import Diverged
+from tunesmith.engine.events import Healed
+from tunesmith.engine.healing import fitting
 from tunesmith.engine.loss import Figures, Predicted, Totals
 from tunesmith.engine.packing import PackedBatch
 from tunesmith.engine.passes import Answer, Wanted
 from tunesmith.engine.run import Run
 
-_ADVICE = "try a lower learning rate."
-
 
 def forward_backward(
     run: Run, micro_batches: Sequence[PackedBatch]
-) -> Generator[Wanted, Answer, Figures]:
+) -> Generator[Wanted | Healed, Answer, Figures]:
     """Add the gradient of the mean loss over all micro-batches to the adapter's.
 
     Each micro-batch's summed loss is divided by the terms of them all, so that accumulating
-    equals one large batch. Raises Diverged, and OutOfMemory.
+    equals one large batch. A micro-batch that does not fit into memory is made of smaller ones.
+    Raises Diverged, and OutOfMemory.
     """
     num_terms = sum(run.objective.num_terms(batch) for batch in micro_batches)
     totals = Totals()
+
+    def learn(batch: PackedBatch) -> Generator[Wanted, Answer, Totals]:
+        return _learned_from(run, batch, num_terms)
+
     for batch in micro_batches:
-        totals += yield from _learned_from(run, batch, num_terms)
+        totals += yield from fitting(run, batch, learn, run.micro_batches)
     if not math.isfinite(totals.loss):
-        raise Diverged(f"The loss of step {run.step + 1} is not finite; {_ADVICE}")
+        raise Diverged(f"The loss of step {run.step + 1} is not finite.")
     return totals.means()
 
 
@@ -40,7 +45,7 @@ def _learned_from(
     def share_of_mean(predicted: Predicted) -> Tensor:
         return run.objective.summed(predicted, batch)[0] / num_terms
 
-    # OutOfMemory is raised here where the batch does not fit though nothing else is in the pass.
+    # OutOfMemory is raised here only where nothing else is in the pass.
     answer = yield Wanted(batch=batch, route=run.training_route, loss=share_of_mean)
     run.seconds += answer.seconds
     return run.objective.summed(answer.predicted, batch)[1]
@@ -55,7 +60,7 @@ def optim_step(run: Run) -> tuple[float, float]:
     assert gradient is not None  # a run's adapter is made with one
     grad_norm = optim.clip_gradient(gradient, run.spec.max_grad_norm)
     if not math.isfinite(grad_norm):
-        raise Diverged(f"The gradient of step {run.step + 1} is not finite; {_ADVICE}")
+        raise Diverged(f"The gradient of step {run.step + 1} is not finite.")
     learning_rate = run.learning_rate(run.step + 1)
     run.optimizer.param_groups[0]["lr"] = learning_rate
     run.optimizer.step()

@@ -6,17 +6,20 @@ from dataclasses import replace
 
 from tunesmith.engine import examples
 from tunesmith.engine.checkpoint import resume, save_adapter, save_checkpoint
+from tunesmith.engine.errors import Diverged
 from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import (
     CheckpointSaved,
     EndedEarly,
     Evaluating,
     Finished,
+    Healed,
     Started,
     StepDone,
     Stopped,
     TrainEvent,
 )
+from tunesmith.engine.healing import check_for_spike, rolled_back
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.passes import Answer, Wanted, alone
 from tunesmith.engine.run import Run, close_run, open_run
@@ -53,9 +56,16 @@ def training(
                     checkpoint = save_checkpoint(run)
                 yield Stopped(step=run.step, path=checkpoint)
                 return
-            done = yield from train_step(run)
             checkpoint = None
+            try:
+                done = yield from train_step(run)
+            except Diverged as error:
+                healed = rolled_back(run, error)
+                yield healed
+                continue
             yield (yield from _evaluated(run, done))
+            if run.is_good_moment:
+                run.last_good = run.snapshot()
             epoch = run.order.epoch_ended_by(run.step)
             is_due = time.monotonic() - saved_at >= spec.checkpoint_every_seconds
             if epoch is not None or is_due:
@@ -69,13 +79,15 @@ def training(
         close_run(run)
 
 
-def train_step(run: Run) -> Generator[Wanted, Answer, StepDone]:
-    """One optimizer step on the next batch."""
+def train_step(run: Run) -> Generator[Wanted | Healed, Answer, StepDone]:
+    """One optimizer step on the next batch; raises Diverged before it would spoil the weights."""
     seconds_before = run.seconds
     rows = run.batch(run.step + 1)
     num_tokens = sum(map(examples.num_tokens, rows))
     figures = yield from forward_backward(run, run.micro_batches(rows))
+    check_for_spike(run, figures.loss)
     learning_rate, grad_norm = optim_step(run)
+    run.losses = run.losses.with_next(figures.loss)
     run.trained_tokens += num_tokens
     return StepDone(
         step=run.step,
@@ -117,7 +129,9 @@ def _ended_early(run: Run) -> EndedEarly:
     )
 
 
-def _evaluated(run: Run, done: StepDone) -> Generator[Evaluating | Wanted, Answer, StepDone]:
+def _evaluated(
+    run: Run, done: StepDone
+) -> Generator[Evaluating | Healed | Wanted, Answer, StepDone]:
     """The step with its validation figures, where some are due."""
     if run.validation is None:
         return done

@@ -14,7 +14,12 @@ from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
 
 KEPT_EPOCHS = 3
-_STATE_OF_TRAINING = ("optimizer.safetensors", "training_state.json", "manifest.json")
+_STATE_OF_TRAINING = (
+    "optimizer.safetensors",
+    "last_good.safetensors",
+    "training_state.json",
+    "manifest.json",
+)
 
 
 def record(store: Store, job: Job, report: CheckpointPublished, now: datetime) -> None:
@@ -31,6 +36,13 @@ def record(store: Store, job: Job, report: CheckpointPublished, now: datetime) -
     if checkpoint.tuned_model_short_id is not None:
         tell(store, job, EventKind.CHECKPOINT, now=now, **model_of(checkpoint))
     _retire(store, job)
+
+
+def forget_unnamed_after(store: Store, job: Job, step: int) -> None:
+    """The training went back to a step: what it goes on from must not lie behind that."""
+    for checkpoint in store.jobs.all_checkpoints(job.id):
+        if checkpoint.step > step and checkpoint.tuned_model_short_id is None:
+            store.jobs.delete_checkpoint(checkpoint.id)
 
 
 def name_newest(store: Store, job: Job, now: datetime) -> Checkpoint | None:

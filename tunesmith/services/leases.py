@@ -21,6 +21,7 @@ from tunesmith.domain.assignments import (
     StepReported,
     TrainingFailed,
     TrainingFinished,
+    TrainingHealed,
     TrainingStarted,
     Validated,
     Wish,
@@ -80,6 +81,8 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
             _started(store, job, report, now)
         case StepReported():
             _step(store, job, report, now)
+        case TrainingHealed():
+            _healed(store, job, report, now)
         case CheckpointPublished():
             _checkpoint(store, blobs, job, report, now)
         case TrainingFinished():
@@ -181,6 +184,14 @@ def _observe(job: Job, report: StepReported, *, is_new: bool) -> None:
         speed = told.tokens / told.seconds
         loss = told.train_loss if isfinite(told.train_loss) else None
         metrics.RUNNING.stepped(job.id, loss=loss, tokens_per_second=speed)
+
+
+def _healed(store: Store, job: Job, report: TrainingHealed, now: datetime) -> None:
+    """Steps that are told again replace their figures."""
+    if report.went_back:
+        checkpoints.forget_unnamed_after(store, job, report.step)
+    message = report.message
+    tell(store, job, EventKind.NOTE, now=now, level=Level.WARNING, message=message)
 
 
 def _progress(

@@ -20,6 +20,7 @@ from tunesmith.domain.assignments import (
     Report,
     ReportBatch,
     TrainingFinished,
+    TrainingHealed,
     Wish,
 )
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unavailable
@@ -69,6 +70,8 @@ class Reporter:
         """`folder` holds the report's artifacts, and is removed once they are stored."""
         if isinstance(report, CheckpointPublished):
             self._checkpoint_step = report.step
+        if isinstance(report, TrainingHealed) and report.went_back:
+            self._checkpoint_step = None  # the server forgets those behind the step
         self._spool.append((report, folder))
         if isinstance(report, ENDINGS):
             self._wake.set()

@@ -14,6 +14,7 @@ from tunesmith.domain.assignments import (
     StepReported,
     TrainingFailed,
     TrainingFinished,
+    TrainingHealed,
     TrainingStarted,
 )
 from tunesmith.domain.errors import DiskFull
@@ -89,6 +90,11 @@ class Run:
                 remaining = self._pace.remaining_seconds(event)
                 metrics = _metrics(event)
                 self._reporter.add(StepReported(metrics=metrics, remaining_seconds=remaining))
+            case events.Healed():
+                went_back = event.kind == "rolled_back"
+                self._reporter.add(
+                    TrainingHealed(step=event.step, went_back=went_back, message=event.message)
+                )
             case events.Reading() | events.Evaluating():
                 pass
             case events.CheckpointSaved():

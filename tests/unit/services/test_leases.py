@@ -28,6 +28,7 @@ from tunesmith.domain.assignments import (
     StepReported,
     TrainingFailed,
     TrainingFinished,
+    TrainingHealed,
     TrainingStarted,
     Validated,
 )
@@ -257,6 +258,37 @@ def test_a_checkpoint_has_the_figures_of_its_step(worker: Worker) -> None:
     worker.tell(checkpoint(worker.blobs, 4, epoch=1))
     (kept,) = worker.store.jobs.all_checkpoints(worker.assignment.job_id)
     assert kept.metrics["full_validation_loss"] == 0.5
+
+
+def test_a_training_that_went_back_goes_on_from_what_lies_before_and_tells_each_step_once(
+    worker: Worker,
+) -> None:
+    for step in (1, 2, 3):
+        worker.tell(StepReported(metrics=metrics(step, 9, train_loss=1.0)))
+        worker.tell(checkpoint(worker.blobs, step, 1 if step == 2 else None))
+    message = "The loss of step 4 is not finite. The training went back."
+    worker.tell(TrainingHealed(step=2, went_back=True, message=message))
+    [newest] = worker.store.jobs.all_checkpoints(worker.job.id)[-1:]
+    assert newest.step == 2
+    note = worker.store.events.list_page(worker.job.id, EVERYTHING).items[-1]
+    assert (note.kind, note.level) == (EventKind.NOTE, Level.WARNING)
+    assert note.data == {"message": message}
+
+    tokens_before = worker.job.num_trained_tokens
+    worker.tell(StepReported(metrics=metrics(3, 9, train_loss=0.5)))
+    assert worker.job.num_trained_tokens == tokens_before
+    assert worker.job.progress is not None
+    assert worker.job.progress.step == 3
+    assert worker.events().count(EventKind.STEP) == 3
+    losses = [each["train_loss"] for each in worker.store.events.list_metrics(worker.job.id)]
+    assert losses == [1.0, 1.0, 0.5]
+
+
+def test_a_training_that_only_takes_smaller_passes_keeps_its_checkpoints(worker: Worker) -> None:
+    worker.tell(checkpoint(worker.blobs, 3, None))
+    worker.tell(TrainingHealed(step=2, went_back=False, message="Passes are smaller."))
+    assert [c.step for c in worker.store.jobs.all_checkpoints(worker.job.id)] == [3]
+    assert worker.events() == [EventKind.NOTE]
 
 
 def test_progress_forgives_earlier_losses(worker: Worker) -> None:

@@ -22,6 +22,7 @@ from tunesmith.domain.assignments import (
     StepReported,
     TrainingFailed,
     TrainingFinished,
+    TrainingHealed,
     TrainingStarted,
     Validated,
     Wish,
@@ -286,6 +287,25 @@ def test_a_run_that_stops_where_it_has_just_saved_tells_its_checkpoint_once(
     checkpoint, released = scene.carry_out(training)
     assert isinstance(checkpoint, CheckpointPublished)
     assert checkpoint.epoch == 1
+    assert released == AttemptReleased()
+
+
+def test_a_run_that_went_back_publishes_again_what_the_server_forgot(
+    scene: Scene, training: Assignment
+) -> None:
+    scene.script = lambda run_id: [
+        events.Healed(step=1, kind="smaller_batches", message="Passes are smaller."),
+        events.CheckpointSaved(step=1, epoch=None, path=saved(scene.folder, "step-1")),
+        events.Healed(step=0, kind="rolled_back", message="It went back."),
+        step_done(1),
+        events.Stopped(step=1, path=saved(scene.folder, "step-1-again-1")),
+    ]
+    smaller, first, back, _, second, released = scene.carry_out(training)
+    assert smaller == TrainingHealed(step=1, went_back=False, message="Passes are smaller.")
+    assert back == TrainingHealed(step=0, went_back=True, message="It went back.")
+    assert isinstance(first, CheckpointPublished)
+    assert isinstance(second, CheckpointPublished)
+    assert second.step == 1
     assert released == AttemptReleased()
 
 
