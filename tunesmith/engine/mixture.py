@@ -6,7 +6,7 @@ matrix products a layer, however many adapters there are. Ranks may differ.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, field
 
 import torch
 from torch import Tensor
@@ -88,7 +88,7 @@ class Mixture:
 
     ranges: Sequence[tuple[slice, Adapter]]
     stack: AdapterStack
-    stacked: slice | Tensor = slice(0)
+    stacked: slice | Tensor = field(default_factory=lambda: slice(0))
     is_others: Tensor | None = None
 
     def add(self, y: Tensor, x: Tensor, name: str) -> None:
@@ -105,7 +105,7 @@ class Mixture:
         hidden = (x[self.stacked] @ a.t()).masked_fill_(self.is_others, 0)
         if isinstance(self.stacked, slice):
             y[self.stacked].addmm_(hidden, b)
-        elif self.stacked is not None:
+        else:
             y.index_add_(0, self.stacked, hidden @ b)
 
 
