@@ -6,7 +6,7 @@ matrix products a layer, however many adapters there are. Ranks may differ.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
