@@ -118,6 +118,17 @@ class CheckpointPublished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingEndedEarly:
+    """The validation loss has not fallen for as long as the job was to wait. It finishes now."""
+
+    step: int
+    total_steps: int  # that there would have been
+    num_evaluations: int  # without a better loss
+    best_validation_loss: float | None  # None where none was a finite number
+    type: Literal["ended_early"] = "ended_early"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFinished:
     step: int
     trained_tokens: int
@@ -162,6 +173,7 @@ Report = (
     | StepReported
     | TrainingHealed
     | CheckpointPublished
+    | TrainingEndedEarly
     | TrainingFinished
     | TrainingFailed
     | AttemptLost

@@ -12,10 +12,25 @@ AUTO: Auto = "auto"
 MAX_EPOCHS = 50
 MAX_BATCH_SIZE = 256
 MAX_LORA_RANK = 256
+MAX_LORA_ALPHA = 4096.0
+MAX_LORA_DROPOUT = 0.9
+MAX_LORA_TARGETS = 64
+MAX_TARGET_LENGTH = 256
+MAX_WEIGHT_DECAY = 10.0
+MAX_GRAD_NORM = 1e6
 MAX_BETA = 2.0
 MAX_LEARNING_RATE = 100.0
+MAX_LEARNING_RATE_MULTIPLIER = 1000.0
 MAX_WARMUP_STEPS = 1_000_000_000
 DEFAULT_BETA = 0.1  # of Rafailov et al. 2023, arXiv 2305.18290
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes on behind the warm-up."""
+
+    COSINE = "cosine"
+    LINEAR = "linear"
+    CONSTANT = "constant"
 
 
 class Method(StrEnum):
@@ -34,6 +49,8 @@ class Hyperparameters:
     """What a job asks for; after validation nothing is "auto" any more.
 
     `learning_rate` is the peak itself, in the place of the base model's own times the multiplier.
+    `lora_targets` are names of linear layers, or ends of them; none means all of the decoder's.
+    `early_stopping_patience` counts epochs in a row whose validation loss does not fall.
     """
 
     num_epochs: int | Auto = AUTO
@@ -45,6 +62,12 @@ class Hyperparameters:
     lora_rank: int = 16
     lora_alpha: float = 32.0
     lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = ()
+    use_rslora: bool = False
+    lr_schedule: Schedule = Schedule.COSINE
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    early_stopping_patience: int | None = None
 
     def __post_init__(self) -> None:
         _check_range("num_epochs", self.num_epochs, 1, MAX_EPOCHS)
@@ -52,22 +75,21 @@ class Hyperparameters:
         _check_range("lora_rank", self.lora_rank, 1, MAX_LORA_RANK)
         if self.warmup_steps is not None:
             _check_range("warmup_steps", self.warmup_steps, 0, MAX_WARMUP_STEPS)
-        if self.learning_rate is not None and not 0 < self.learning_rate <= MAX_LEARNING_RATE:
-            raise InvalidRequest(
-                f"The learning rate must be above 0 and at most {MAX_LEARNING_RATE}, "
-                f"not {self.learning_rate}.",
-                param="learning_rate",
-            )
-        multiplier = self.learning_rate_multiplier
-        if multiplier != AUTO and not 0 < multiplier <= 1000:
-            raise InvalidRequest(
-                f"The learning rate multiplier must be above 0 and at most 1000, not {multiplier}.",
-                param="learning_rate_multiplier",
-            )
-        if self.beta != AUTO and not 0 < self.beta <= MAX_BETA:
-            raise InvalidRequest(
-                f"beta must be above 0 and at most {MAX_BETA}, not {self.beta}.", param="beta"
-            )
+        if self.early_stopping_patience is not None:
+            patience = self.early_stopping_patience
+            _check_range("early_stopping_patience", patience, 1, MAX_EPOCHS)
+        if self.learning_rate is not None:
+            _check_above_0("learning_rate", self.learning_rate, MAX_LEARNING_RATE)
+        if self.learning_rate_multiplier != AUTO:
+            multiplier = self.learning_rate_multiplier
+            _check_above_0("learning_rate_multiplier", multiplier, MAX_LEARNING_RATE_MULTIPLIER)
+        if self.beta != AUTO:
+            _check_above_0("beta", self.beta, MAX_BETA)
+        _check_above_0("lora_alpha", self.lora_alpha, MAX_LORA_ALPHA)
+        _check_above_0("max_grad_norm", self.max_grad_norm, MAX_GRAD_NORM)
+        _check_range("lora_dropout", self.lora_dropout, 0, MAX_LORA_DROPOUT)
+        _check_range("weight_decay", self.weight_decay, 0, MAX_WEIGHT_DECAY)
+        _check_targets(self.lora_targets)
 
     def resolved(self, num_examples: int) -> "Hyperparameters":
         """With numbers in the place of every "auto".
@@ -96,7 +118,23 @@ def _auto_epochs(num_examples: int) -> int:
     return 3
 
 
-def _check_range(name: str, value: int | Auto, low: int, high: int) -> None:
+def _check_range(name: str, value: float | Auto, low: float, high: float) -> None:
     if value != AUTO and not low <= value <= high:
         sentence = f"{name} must be between {low} and {high}, not {value}."
         raise InvalidRequest(sentence, param=name)
+
+
+def _check_above_0(name: str, value: float, high: float) -> None:
+    if not 0 < value <= high:
+        words = name.replace("_", " ")
+        sentence = f"The {words} must be above 0 and at most {high:g}, not {value}."
+        raise InvalidRequest(sentence, param=name)
+
+
+def _check_targets(targets: tuple[str, ...]) -> None:
+    if len(targets) > MAX_LORA_TARGETS:
+        sentence = f"At most {MAX_LORA_TARGETS} layers can be named, not {len(targets)}."
+        raise InvalidRequest(sentence, param="lora_targets")
+    if not all(1 <= len(target) <= MAX_TARGET_LENGTH for target in targets):
+        sentence = f"A layer's name has 1 to {MAX_TARGET_LENGTH} characters."
+        raise InvalidRequest(sentence, param="lora_targets")

@@ -312,6 +312,9 @@ def _pin(ctx: Context, file_id: UUID, param: str, reference: str | None) -> Pinn
 
 
 def _check_limits(new: NewJob) -> None:
+    if new.hyperparameters.early_stopping_patience is not None and new.validation_file_id is None:
+        message = "Stopping early goes by the validation loss: a validation file is needed."
+        raise InvalidRequest(message, param="early_stopping_patience")
     if new.seed is not None and not 0 <= new.seed <= MAX_SEED:
         raise InvalidRequest(f"seed must be between 0 and {MAX_SEED}.", param="seed")
     if new.suffix is not None and not 1 <= len(new.suffix) <= MAX_SUFFIX_LENGTH:

@@ -19,6 +19,7 @@ from tunesmith.domain.assignments import (
     Report,
     ReportBatch,
     StepReported,
+    TrainingEndedEarly,
     TrainingFailed,
     TrainingFinished,
     TrainingHealed,
@@ -85,6 +86,8 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
             _healed(store, job, report, now)
         case CheckpointPublished():
             _checkpoint(store, blobs, job, report, now)
+        case TrainingEndedEarly():
+            _ended_early(store, job, report, now)
         case TrainingFinished():
             _finished(store, blobs, job, report, now)
             estimates.learn(store, job, lease.worker, now)
@@ -214,6 +217,17 @@ def _checkpoint(
 ) -> None:
     _require_stored(blobs, report.artifacts)
     checkpoints.record(store, job, report, now)
+
+
+def _ended_early(store: Store, job: Job, report: TrainingEndedEarly, now: datetime) -> None:
+    best = report.best_validation_loss
+    message = (
+        f"Training ends early, after step {report.step} of {report.total_steps}: the validation "
+        f"loss was {'no number' if best is None else f'{best:.4g}'} at its best, and has not "
+        f"fallen in the last {report.num_evaluations} epochs. The model has the last weights; "
+        "those of the best epoch are that epoch's checkpoint."
+    )
+    tell(store, job, EventKind.NOTE, now=now, message=message)
 
 
 def _finished(

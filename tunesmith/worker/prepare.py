@@ -21,7 +21,7 @@ from tunesmith.domain.errors import InvalidTrainingData
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.hyperparameters import AUTO, DEFAULT_BETA, LEARNING_RATE_SHARE, Method
 from tunesmith.domain.jobs import Failure
-from tunesmith.engine.spec import LoraSpec, TrainSpec
+from tunesmith.engine.spec import ALL_LINEAR, LoraSpec, TrainSpec
 from tunesmith.worker.client import Client
 from tunesmith.worker.job_lock import BaseDigests
 
@@ -99,11 +99,21 @@ class Workshop:
             beta=DEFAULT_BETA if asked.beta == AUTO else asked.beta,
             initial_adapter=self._fetch_all(assignment.initial_adapter, folder / "initial"),
             resume_from=self._fetch_all(assignment.resume_from, folder / "resume"),
-            lora=LoraSpec(rank=asked.lora_rank, alpha=asked.lora_alpha, dropout=asked.lora_dropout),
+            lora=LoraSpec(
+                rank=asked.lora_rank,
+                alpha=asked.lora_alpha,
+                dropout=asked.lora_dropout,
+                targets=asked.lora_targets or (ALL_LINEAR,),
+                use_rslora=asked.use_rslora,
+            ),
             num_epochs=cast(int, asked.num_epochs),
             batch_size=cast(int, asked.batch_size),
             learning_rate=_learning_rate(assignment),
             warmup_steps=asked.warmup_steps,
+            lr_schedule=asked.lr_schedule.value,
+            weight_decay=asked.weight_decay,
+            max_grad_norm=asked.max_grad_norm,
+            early_stopping_patience=asked.early_stopping_patience,
             seed=assignment.seed,
             max_length_tokens=assignment.base_model.context_tokens,
             checkpoint_every_seconds=checkpoint_seconds,

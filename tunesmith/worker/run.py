@@ -1,5 +1,6 @@
 """One run on a host, followed to its end: what the host tells becomes reports."""
 
+import math
 import queue
 import shutil
 import time
@@ -12,6 +13,7 @@ from tunesmith.domain.assignments import (
     AttemptReleased,
     CheckpointPublished,
     StepReported,
+    TrainingEndedEarly,
     TrainingFailed,
     TrainingFinished,
     TrainingHealed,
@@ -100,6 +102,8 @@ class Run:
             case events.CheckpointSaved():
                 self._publish(event.step, event.epoch, event.path)
                 self._forget_older()
+            case events.EndedEarly():
+                self._reporter.add(_ended_early(event))
             case events.Stopped():
                 if event.path is not None and not self._reporter.has_checkpoint(event.step):
                     self._publish(event.step, None, event.path)
@@ -150,6 +154,16 @@ def _started(event: events.Started, startup_seconds: float) -> TrainingStarted:
         num_truncated_examples=event.num_truncated_examples,
         notes=event.notes,
         startup_seconds=startup_seconds,
+    )
+
+
+def _ended_early(event: events.EndedEarly) -> TrainingEndedEarly:
+    best = event.best_validation_loss
+    return TrainingEndedEarly(
+        step=event.step,
+        total_steps=event.total_steps,
+        num_evaluations=event.num_evaluations,
+        best_validation_loss=best if math.isfinite(best) else None,
     )
 
 

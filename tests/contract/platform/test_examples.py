@@ -9,6 +9,19 @@ from tests.contract.worker import Worker, metrics
 from tunesmith.domain.assignments import StepReported
 
 ADDITIONAL = frozenset({"deployed", "deployedAt", "attempt", "suffix"})
+ADDITIONAL_HYPERPARAMETERS = frozenset(
+    {
+        "loraRank",
+        "loraAlpha",
+        "loraDropout",
+        "loraTargets",
+        "useRslora",
+        "learningRateSchedule",
+        "weightDecay",
+        "maxGradNorm",
+        "earlyStoppingPatience",
+    }
+)
 
 
 def test_a_created_job(http: httpx.Client) -> None:
@@ -36,6 +49,10 @@ def test_a_job_in_each_status(http: httpx.Client, worker: Worker) -> None:
 def _without(http: httpx.Client, job: str) -> object:
     answer = http.get(f"{JOBS}/{job}").json()
     assert set(answer) > ADDITIONAL
+    recipe = answer["hyperparameters"]
+    assert set(recipe) > ADDITIONAL_HYPERPARAMETERS
+    for name in ADDITIONAL_HYPERPARAMETERS:
+        del recipe[name]
     return {key: value for key, value in answer.items() if key not in ADDITIONAL}
 
 

@@ -19,11 +19,26 @@ from tests.contract.platform.support import (
 from tests.contract.server import ALIAS, BASE, Server
 from tests.contract.worker import Worker, metrics
 from tunesmith.domain.assignments import StepReported
+from tunesmith.domain.hyperparameters import Schedule
 
 
 def test_what_was_asked_for_comes_back(http: httpx.Client) -> None:
     dataset = upload(http)
-    wanted = {"epochs": 2, "learningRate": 0.001, "batchSize": 4, "warmupSteps": 7}
+    wanted = {
+        "epochs": 2,
+        "learningRate": 0.001,
+        "batchSize": 4,
+        "warmupSteps": 7,
+        "loraRank": 4,
+        "loraAlpha": 8.5,
+        "loraDropout": 0.1,
+        "loraTargets": ["q_proj", "v_proj"],
+        "useRslora": True,
+        "learningRateSchedule": "linear",
+        "weightDecay": 0.01,
+        "maxGradNorm": 0.5,
+        "earlyStoppingPatience": 2,
+    }
     job = create_job(
         http,
         name="  Support  ",
@@ -49,12 +64,51 @@ def test_a_worker_is_told_the_rate_and_the_warm_up(http: httpx.Client, worker: W
     assert (told.num_epochs, told.batch_size) == (3, 8)
 
 
+def test_a_worker_is_told_the_recipe(http: httpx.Client, worker: Worker) -> None:
+    recipe = {
+        "loraRank": 2,
+        "loraTargets": ["q_proj"],
+        "useRslora": True,
+        "learningRateSchedule": "constant",
+        "weightDecay": 0.2,
+        "earlyStoppingPatience": 1,
+    }
+    job = create_job(http, validationFile=upload(http), hyperparameters=recipe)
+    worker.validate(inner(job))
+    told = worker.lease(inner(job)).hyperparameters
+    assert (told.lora_rank, told.lora_targets, told.use_rslora) == (2, ("q_proj",), True)
+    assert (told.lr_schedule, told.weight_decay) == (Schedule.CONSTANT, 0.2)
+    assert told.early_stopping_patience == 1
+
+
+def test_stopping_early_takes_a_validation_file(http: httpx.Client) -> None:
+    asked = {"earlyStoppingPatience": 1}
+    body = {
+        "name": "x",
+        "baseModel": BASE,
+        "trainingDataset": upload(http),
+        "hyperparameters": asked,
+    }
+    error = refusal(http.post(JOBS, json=body), 400, "validation-error")
+    field = "hyperparameters.earlyStoppingPatience"
+    assert [detail["field"] for detail in error["details"]] == [field]
+
+
 def test_the_defaults_are_as_documented(http: httpx.Client) -> None:
     assert retrieve(http, create_job(http))["hyperparameters"] == {
         "epochs": 3,
         "learningRate": 0.0002,
         "batchSize": 8,
         "warmupSteps": 0,
+        "loraRank": 16,
+        "loraAlpha": 32.0,
+        "loraDropout": 0.0,
+        "loraTargets": [],
+        "useRslora": False,
+        "learningRateSchedule": "cosine",
+        "weightDecay": 0.0,
+        "maxGradNorm": 1.0,
+        "earlyStoppingPatience": None,
     }
 
 
@@ -92,6 +146,23 @@ def test_a_model_may_be_named_by_an_alias(http: httpx.Client) -> None:
         ({"hyperparameters": {"warmupSteps": -1}}, "hyperparameters.warmupSteps"),
         ({"hyperparameters": {"warmupSteps": 10**30}}, "hyperparameters.warmupSteps"),
         ({"hyperparameters": {"learning_rate": 0.1}}, "hyperparameters.learning_rate"),
+        ({"hyperparameters": {"loraRank": 257}}, "hyperparameters.loraRank"),
+        ({"hyperparameters": {"loraRank": None}}, "hyperparameters.loraRank"),
+        ({"hyperparameters": {"loraAlpha": 0}}, "hyperparameters.loraAlpha"),
+        ({"hyperparameters": {"loraDropout": 1}}, "hyperparameters.loraDropout"),
+        ({"hyperparameters": {"loraTargets": "q_proj"}}, "hyperparameters.loraTargets"),
+        ({"hyperparameters": {"loraTargets": [""]}}, "hyperparameters.loraTargets"),
+        ({"hyperparameters": {"useRslora": 1}}, "hyperparameters.useRslora"),
+        (
+            {"hyperparameters": {"learningRateSchedule": "step"}},
+            "hyperparameters.learningRateSchedule",
+        ),
+        ({"hyperparameters": {"weightDecay": -0.1}}, "hyperparameters.weightDecay"),
+        ({"hyperparameters": {"maxGradNorm": 0}}, "hyperparameters.maxGradNorm"),
+        (
+            {"hyperparameters": {"earlyStoppingPatience": 0}},
+            "hyperparameters.earlyStoppingPatience",
+        ),
     ],
 )
 def test_what_is_ill_typed_is_refused_by_name(

@@ -21,6 +21,18 @@ from tunesmith.domain.hyperparameters import Hyperparameters
         ("learning_rate_multiplier", 1000.1),
         ("learning_rate_multiplier", math.nan),
         ("learning_rate_multiplier", math.inf),
+        ("lora_alpha", 0.0),
+        ("lora_alpha", math.nan),
+        ("lora_dropout", -0.1),
+        ("lora_dropout", 1.0),
+        ("lora_targets", ("",)),
+        ("lora_targets", ("x" * 257,)),
+        ("lora_targets", ("q_proj",) * 65),
+        ("weight_decay", -1.0),
+        ("weight_decay", math.inf),
+        ("max_grad_norm", 0.0),
+        ("early_stopping_patience", 0),
+        ("early_stopping_patience", 51),
     ],
 )
 def test_a_value_beyond_its_limits_is_refused_by_name(name: str, value: Any) -> None:

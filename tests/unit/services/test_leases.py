@@ -26,6 +26,7 @@ from tunesmith.domain.assignments import (
     Report,
     ReportBatch,
     StepReported,
+    TrainingEndedEarly,
     TrainingFailed,
     TrainingFinished,
     TrainingHealed,
@@ -200,6 +201,17 @@ def test_what_a_person_should_know_is_told(worker: Worker) -> None:
     assert told[0][0] is Level.WARNING
     assert told[0][1].startswith("2 of 3 examples are longer")
     assert told[1] == (Level.INFO, "Each example is trained alone.")
+
+
+def test_an_early_end_is_told(worker: Worker) -> None:
+    worker.tell(
+        TrainingEndedEarly(step=4, total_steps=9, num_evaluations=2, best_validation_loss=1.25)
+    )
+    page = worker.store.events.list_page(worker.assignment.job_id, EVERYTHING)
+    [event] = page.items
+    assert event.kind is EventKind.NOTE
+    assert "early, after step 4 of 9" in event.data["message"]
+    assert "1.25" in event.data["message"]
 
 
 def test_steps_tell_when_the_job_will_be_done(worker: Worker) -> None:

@@ -20,6 +20,7 @@ from tunesmith.domain.assignments import (
     CheckpointPublished,
     Report,
     StepReported,
+    TrainingEndedEarly,
     TrainingFailed,
     TrainingFinished,
     TrainingHealed,
@@ -170,6 +171,17 @@ def test_what_happens_in_a_run_is_reported(scene: Scene, training: Assignment) -
     assert isinstance(finished, TrainingFinished)
     assert finished.artifacts[0].blob.sha256 in scene.client.blobs
     assert finished.trained_tokens == 50
+
+
+def test_an_early_end_is_reported(scene: Scene, training: Assignment) -> None:
+    figures = {"step": 1, "total_steps": 2, "num_evaluations": 1, "best_validation_loss": 0.5}
+    scene.script = lambda run_id: [
+        events.EndedEarly(**figures),
+        events.Finished(step=1, path=saved(scene.folder, "adapter"), trained_tokens=25),
+    ]
+    told, finished = scene.carry_out(training)
+    assert told == TrainingEndedEarly(**figures)
+    assert isinstance(finished, TrainingFinished)
 
 
 def test_what_a_step_says_of_preferences_is_reported(scene: Scene, training: Assignment) -> None:

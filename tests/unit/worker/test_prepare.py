@@ -10,8 +10,9 @@ from tunesmith.domain.assignments import AdapterSource
 from tunesmith.domain.catalog import BaseModel, WeightFile
 from tunesmith.domain.datasets import DatasetSummary
 from tunesmith.domain.files import Artifact
-from tunesmith.domain.hyperparameters import LEARNING_RATE_SHARE, Hyperparameters, Method
+from tunesmith.domain.hyperparameters import LEARNING_RATE_SHARE, Hyperparameters, Method, Schedule
 from tunesmith.domain.jobs import Failure
+from tunesmith.engine.spec import LoraSpec
 from tunesmith.worker.prepare import Workshop, check_data
 
 TEN = [conversation()] * 10
@@ -111,6 +112,32 @@ def test_a_rate_and_a_warm_up_of_ones_own_are_honoured(
     its = assignment(hyperparameters=asked, training_file=client.put(b"{}"))
     spec = workshop.train_spec(its, workshop.attempt_folder(its), checkpoint_seconds=30.0)
     assert (spec.learning_rate, spec.warmup_steps) == (0.0123, 17)
+
+
+def test_the_recipe_reaches_the_engine(workshop: Workshop, client: FakeClient) -> None:
+    asked = Hyperparameters(
+        num_epochs=1,
+        batch_size=1,
+        learning_rate_multiplier=1.0,
+        lora_dropout=0.1,
+        lora_targets=("q_proj",),
+        use_rslora=True,
+        lr_schedule=Schedule.LINEAR,
+        weight_decay=0.01,
+        max_grad_norm=0.5,
+        early_stopping_patience=2,
+    )
+    its = assignment(hyperparameters=asked, training_file=client.put(b"{}"))
+    spec = workshop.train_spec(its, workshop.attempt_folder(its), checkpoint_seconds=30.0)
+    assert spec.lora == LoraSpec(dropout=0.1, targets=("q_proj",), use_rslora=True)
+    assert (spec.lr_schedule, spec.weight_decay, spec.max_grad_norm) == ("linear", 0.01, 0.5)
+    assert spec.early_stopping_patience == 2
+
+
+def test_a_job_that_names_no_layers_has_all_of_them(workshop: Workshop, client: FakeClient) -> None:
+    its = assignment(training_file=client.put(b"{}"))
+    spec = workshop.train_spec(its, workshop.attempt_folder(its), checkpoint_seconds=30.0)
+    assert spec.lora == LoraSpec()
 
 
 def test_data_is_checked_for_the_method(tmp_path: Path) -> None:

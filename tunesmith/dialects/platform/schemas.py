@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from fastapi import Request as HttpRequest
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from tunesmith.domain import hyperparameters as inner
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.wire import json_body
 
@@ -29,6 +30,7 @@ DEFAULT_EPOCHS = 3
 DEFAULT_LEARNING_RATE = 2e-4
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_WARMUP_STEPS = 0
+_OURS = inner.Hyperparameters()
 
 
 class Hyperparameters(BaseModel):
@@ -47,6 +49,33 @@ class Hyperparameters(BaseModel):
     )
     batchSize: int | None = Field(None, ge=1, description=f"{DEFAULT_BATCH_SIZE} by default.")
     warmupSteps: int | None = Field(None, ge=0, description=f"{DEFAULT_WARMUP_STEPS} by default.")
+    loraRank: int = Field(_OURS.lora_rank, ge=1, le=inner.MAX_LORA_RANK)
+    loraAlpha: float = Field(
+        _OURS.lora_alpha, gt=0, le=inner.MAX_LORA_ALPHA, description="Scales by alpha / rank."
+    )
+    loraDropout: float = Field(_OURS.lora_dropout, ge=0, le=inner.MAX_LORA_DROPOUT)
+    loraTargets: list[str] = Field(
+        list(_OURS.lora_targets),
+        max_length=inner.MAX_LORA_TARGETS,
+        description="Names of linear layers, such as `q_proj`. By default all of the decoder's.",
+    )
+    useRslora: bool = Field(_OURS.use_rslora, description="Scales by alpha / sqrt(rank) instead.")
+    learningRateSchedule: Literal["cosine", "linear", "constant"] = Field(
+        _OURS.lr_schedule.value, description="Behind the warm-up."
+    )
+    weightDecay: float = Field(_OURS.weight_decay, ge=0, le=inner.MAX_WEIGHT_DECAY)
+    maxGradNorm: float = Field(
+        _OURS.max_grad_norm,
+        gt=0,
+        le=inner.MAX_GRAD_NORM,
+        description="A longer gradient is clipped.",
+    )
+    earlyStoppingPatience: int | None = Field(
+        None,
+        ge=1,
+        le=inner.MAX_EPOCHS,
+        description="Epochs in a row whose validation loss may not fall. Needs a validation file.",
+    )
 
 
 class CreateJob(Request):
@@ -61,8 +90,7 @@ class CreateJob(Request):
     validationFile: str | None = Field(None, min_length=1, max_length=MAX_REFERENCE_LENGTH)
     hyperparameters: Hyperparameters | None = Field(
         None,
-        description="`epochs` (or `n_epochs`), `learningRate`, `batchSize` and `warmupSteps`; "
-        "others are refused.",
+        description="Those below, and `n_epochs` for `epochs`; others are refused.",
     )
     suffix: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     method: Literal["lora"] | None = Field(None, description="The one there is.")
@@ -149,6 +177,15 @@ class ShownHyperparameters(BaseModel):
     learningRate: float | None
     batchSize: int | None
     warmupSteps: int | None
+    loraRank: int
+    loraAlpha: float
+    loraDropout: float
+    loraTargets: list[str]
+    useRslora: bool
+    learningRateSchedule: str
+    weightDecay: float
+    maxGradNorm: float
+    earlyStoppingPatience: int | None
 
 
 class LastMetrics(BaseModel):

@@ -11,7 +11,7 @@ from tunesmith.dialects.platform import schemas
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import File
-from tunesmith.domain.hyperparameters import LEARNING_RATE_SHARE, Hyperparameters
+from tunesmith.domain.hyperparameters import LEARNING_RATE_SHARE, Hyperparameters, Schedule
 from tunesmith.domain.ids import from_base36, to_base36
 from tunesmith.domain.jobs import Job, JobOrder, JobSearch, JobStatus, NewJob
 from tunesmith.domain.models import Deployment
@@ -51,6 +51,13 @@ _FIELDS = {
     "batch_size": "hyperparameters.batchSize",
     "learning_rate": "hyperparameters.learningRate",
     "warmup_steps": "hyperparameters.warmupSteps",
+    "lora_rank": "hyperparameters.loraRank",
+    "lora_alpha": "hyperparameters.loraAlpha",
+    "lora_dropout": "hyperparameters.loraDropout",
+    "lora_targets": "hyperparameters.loraTargets",
+    "weight_decay": "hyperparameters.weightDecay",
+    "max_grad_norm": "hyperparameters.maxGradNorm",
+    "early_stopping_patience": "hyperparameters.earlyStoppingPatience",
     "model": "baseModel",
     "training_file": "trainingDataset",
     "validation_file": "validationFile",
@@ -205,7 +212,7 @@ def _order(query: Mapping[str, str]) -> tuple[JobOrder, bool]:
 
 
 def new_job(body: schemas.CreateJob, training: UUID, validation: UUID | None) -> NewJob:
-    asked = body.hyperparameters or schemas.Hyperparameters.model_construct()
+    asked = body.hyperparameters or schemas.Hyperparameters.model_validate({})
     return NewJob(
         name=body.name,
         description=body.description,
@@ -220,6 +227,15 @@ def new_job(body: schemas.CreateJob, training: UUID, validation: UUID | None) ->
             batch_size=asked.batchSize or schemas.DEFAULT_BATCH_SIZE,
             warmup_steps=asked.warmupSteps or schemas.DEFAULT_WARMUP_STEPS,
             learning_rate_multiplier=1.0,
+            lora_rank=asked.loraRank,
+            lora_alpha=asked.loraAlpha,
+            lora_dropout=asked.loraDropout,
+            lora_targets=tuple(asked.loraTargets),
+            use_rslora=asked.useRslora,
+            lr_schedule=Schedule(asked.learningRateSchedule),
+            weight_decay=asked.weightDecay,
+            max_grad_norm=asked.maxGradNorm,
+            early_stopping_patience=asked.earlyStoppingPatience,
         ),
         suffix=body.suffix,
         needs_deployment=True,
@@ -324,6 +340,15 @@ def _hyperparameters(job: Job, base: BaseModel | None) -> schemas.ShownHyperpara
         learningRate=rate,
         batchSize=asked.batch_size if isinstance(asked.batch_size, int) else None,
         warmupSteps=asked.warmup_steps,
+        loraRank=asked.lora_rank,
+        loraAlpha=asked.lora_alpha,
+        loraDropout=asked.lora_dropout,
+        loraTargets=list(asked.lora_targets),
+        useRslora=asked.use_rslora,
+        learningRateSchedule=asked.lr_schedule.value,
+        weightDecay=asked.weight_decay,
+        maxGradNorm=asked.max_grad_norm,
+        earlyStoppingPatience=asked.early_stopping_patience,
     )
 
 
