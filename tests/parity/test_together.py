@@ -13,7 +13,7 @@ from tests.parity.reference import move_away
 from tests.parity.test_resume import adapter_bytes
 from tunesmith.engine import peft_format, trainer
 from tunesmith.engine.errors import OutOfMemory
-from tunesmith.engine.events import Finished, StepDone
+from tunesmith.engine.events import Finished, Healed, StepDone
 from tunesmith.engine.messages import RunEvent, RunFailed
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.passes import Answer, Wanted, alone, answered
@@ -244,7 +244,7 @@ class LittleMemory:
         monkeypatch.setattr(model.network.model, "forward", limited)
 
 
-def test_only_a_run_that_does_not_fit_by_itself_runs_out_of_memory(
+def test_only_a_run_with_an_example_that_does_not_fit_runs_out_of_memory(
     llama: BaseModel,
     specs: Specs,
     new_spec: Callable[..., TrainSpec],
@@ -253,11 +253,16 @@ def test_only_a_run_that_does_not_fit_by_itself_runs_out_of_memory(
 ) -> None:
     roomy = new_spec(rows.without_shared_prefix(40), run_id="roomy", batch_size=40)
     memory = LittleMemory(llama, monkeypatch, max_tokens=340)
-    told = trained_together(llama, [*specs.values(), roomy])
+    too_long = new_spec(
+        [{"prompt": "a", "completion": " blue" * 400}], run_id="too long", max_length_tokens=400
+    )
+    told = trained_together(llama, [*specs.values(), roomy, too_long])
     assert memory.num_refused >= 2
-    assert isinstance(told["roomy"][-1], RunFailed)
-    assert told["roomy"][-1].code == "out_of_memory"
-    assert not [event for event in told["roomy"] if isinstance(event, StepDone)]
+    assert isinstance(told["too long"][-1], RunFailed)
+    assert told["too long"][-1].code == "out_of_memory"
+    assert not [event for event in told["too long"] if isinstance(event, StepDone)]
+    assert [event for event in told["roomy"] if isinstance(event, Healed)]
+    assert isinstance(told["roomy"][-1], Finished)
     assert any(len(members) > 1 for members in passes)
     monkeypatch.undo()
     for run_id, spec in specs.items():
