@@ -21,7 +21,7 @@ from tunesmith.domain.assignments import (
 from tunesmith.domain.jobs import Job, JobStatus
 from tunesmith.domain.quotas import Quota, day_of
 from tunesmith.services import jobs as job_services
-from tunesmith.store import tables
+from tunesmith.store import queue_tables, tables
 from tunesmith.store.database import Store
 
 _FINAL = {"succeeded", "failed", "stopped"}
@@ -95,7 +95,7 @@ class Checker:
             known.deaf_seconds += seconds
 
     def see(self, store: Store) -> Queue:
-        rows = store.queue._connection.execute(sa.select(tables.queue)).mappings()
+        rows = store.queue._connection.execute(sa.select(queue_tables.queue)).mappings()
         return {row["job_id"]: row for row in rows}
 
     def granted(
@@ -169,7 +169,7 @@ class Checker:
         must(set(jobs) == set(self.jobs), "a job was lost, or came from nowhere")
         for job_id, job in jobs.items():
             self._check_job(store, self.jobs[job_id], job, queue.get(job_id))
-        for row in connection.execute(sa.select(tables.fair_shares)):
+        for row in connection.execute(sa.select(queue_tables.fair_shares)):
             must(row.virtual_time >= self._used.get(row[0], 0.0), "what was used was forgotten")
             self._used[row[0]] = row.virtual_time
 
@@ -260,6 +260,6 @@ class Checker:
 
     @staticmethod
     def _tokens(store: Store, owner: UUID, now: datetime) -> int:
-        table = tables.trained_tokens
+        table = queue_tables.trained_tokens
         where = (table.c.organization_id == owner, table.c.day == day_of(now))
         return store.queue._connection.scalar(sa.select(table.c.tokens).where(*where)) or 0

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.factories import Clock
 from tunesmith.services.context import House
-from tunesmith.store import tables
+from tunesmith.store import queue_tables, tables
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
@@ -65,7 +65,7 @@ def _empty(url: str) -> None:
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         for table in reversed(tables.metadata.sorted_tables):
-            if table is tables.scheduler:
+            if table is queue_tables.scheduler:
                 connection.execute(sa.update(table).values(virtual_time=0, heard_at=None))
             elif connection.scalar(sa.select(sa.exists().select_from(table))):
                 connection.execute(sa.delete(table))

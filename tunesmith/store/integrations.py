@@ -6,8 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tunesmith.domain.integrations import IntegrationRun
+from tunesmith.store.outbox_tables import integration_runs as runs
 from tunesmith.store.rows import Row
-from tunesmith.store.tables import integration_runs as runs
 
 
 class Integrations:

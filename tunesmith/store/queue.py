@@ -13,8 +13,9 @@ from tunesmith.domain.assignments import RENEW_SECONDS, Registration
 from tunesmith.domain.devices import Device
 from tunesmith.domain.fair_share import Candidate
 from tunesmith.domain.jobs import Job, Task
+from tunesmith.store.queue_tables import fair_shares, queue, workers
 from tunesmith.store.rows import Row
-from tunesmith.store.tables import fair_shares, jobs, organizations, queue, workers
+from tunesmith.store.tables import jobs, organizations
 
 _SEEN_EVERY = timedelta(minutes=1)
 _DEVICES = TypeAdapter(tuple[Device, ...])

@@ -10,19 +10,9 @@ import sqlalchemy as sa
 from tunesmith.domain.fair_share import Standing
 from tunesmith.domain.jobs import JobStatus, Task
 from tunesmith.domain.quotas import Quota, day_of
+from tunesmith.store.queue_tables import fair_shares, queue, scheduler, trained_tokens
 from tunesmith.store.rows import insert_or_else
-from tunesmith.store.tables import (
-    EPOCH,
-    fair_shares,
-    files,
-    jobs,
-    organizations,
-    queue,
-    scheduler,
-    trained_tokens,
-    upload_parts,
-    uploads,
-)
+from tunesmith.store.tables import EPOCH, files, jobs, organizations, upload_parts, uploads
 
 _MICROSECONDS = 1e6
 _QUOTA = (

@@ -33,7 +33,7 @@ metadata = sa.MetaData(
 Sequence = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
-def _sequence() -> sa.Column[int]:
+def sequence() -> sa.Column[int]:
     """The order in which rows were made; lists are paged by it."""
     return sa.Column("seq", Sequence, primary_key=True, autoincrement=True)
 
@@ -41,7 +41,7 @@ def _sequence() -> sa.Column[int]:
 organizations = sa.Table(
     "organizations",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("slug", sa.Text, nullable=False, unique=True),
@@ -59,7 +59,7 @@ organizations = sa.Table(
 users = sa.Table(
     "users",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
     sa.Column("email", sa.Text, nullable=False),  # as compared: trimmed and casefolded
@@ -72,7 +72,7 @@ users = sa.Table(
 keys = sa.Table(
     "keys",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
@@ -91,7 +91,7 @@ keys = sa.Table(
 audit_entries = sa.Table(
     "audit_entries",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
@@ -113,7 +113,7 @@ audit_entries = sa.Table(
 files = sa.Table(
     "files",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
     sa.Column("filename", sa.Text, nullable=False),
@@ -132,7 +132,7 @@ files = sa.Table(
 uploads = sa.Table(
     "uploads",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
     sa.Column("filename", sa.Text, nullable=False),
@@ -149,7 +149,7 @@ uploads = sa.Table(
 upload_parts = sa.Table(
     "upload_parts",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column(
         "upload_id",
@@ -166,7 +166,7 @@ upload_parts = sa.Table(
 base_models = sa.Table(
     "base_models",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("name", sa.Text, nullable=False, unique=True),
     sa.Column("entry", sa.JSON, nullable=False),
 )
@@ -197,7 +197,7 @@ def _partial(name: str, *columns: str, where: sa.TextClause) -> sa.Index:
 jobs = sa.Table(
     "jobs",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
     sa.Column("base_model", sa.Text, nullable=False),
@@ -253,63 +253,10 @@ jobs = sa.Table(
     sa.Index(None, "validation_file_id"),
 )
 
-# One row for each job that wants something done; a row with a worker is leased to it.
-queue = sa.Table(
-    "queue",
-    metadata,
-    _sequence(),
-    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False, unique=True),
-    sa.Column("task", sa.Text, nullable=False),
-    sa.Column("available_at", UtcTime, nullable=False),
-    sa.Column("worker", sa.Text),
-    sa.Column("incarnation", sa.Uuid),
-    sa.Column("attempt", sa.Integer),
-    sa.Column("lease_expires_at", UtcTime),
-    sa.Column("batches_stored", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("silences", sa.Integer, nullable=False, server_default="0"),
-    # As the job has them: who is next is decided on this table alone.
-    sa.Column("organization_id", sa.Uuid, nullable=False),
-    sa.Column("base_model", sa.Text, nullable=False),
-    sa.Column("priority", sa.Integer, nullable=False),
-    sa.Column("leased_at", UtcTime),
-    sa.Column("passed_over_at", UtcTime),
-    sa.Index(
-        "ix_queue_next",
-        *("worker", "task", "organization_id", "priority", "base_model", "available_at"),
-    ),
-    sa.Index(None, "organization_id"),
-)
-
-# One row. Whoever places a job holds its lock until the placement is committed.
-scheduler = sa.Table(
-    "scheduler",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("virtual_time", sa.Double, nullable=False),
-    sa.Column("heard_at", UtcTime),  # when a server last looked for silent workers
-)
-
-# What organizations have had of the workers' time, in seconds divided by their weight.
-fair_shares = sa.Table(
-    "fair_shares",
-    metadata,
-    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
-    sa.Column("virtual_time", sa.Double, nullable=False),
-)
-
-trained_tokens = sa.Table(
-    "trained_tokens",
-    metadata,
-    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
-    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),  # since 1970, in UTC
-    sa.Column("tokens", sa.BigInteger, nullable=False),
-)
-
 events = sa.Table(
     "events",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
@@ -328,7 +275,7 @@ events = sa.Table(
 checkpoints = sa.Table(
     "checkpoints",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False),
     sa.Column("step", sa.Integer, nullable=False),
@@ -343,7 +290,7 @@ checkpoints = sa.Table(
 tuned_models = sa.Table(
     "tuned_models",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("short_id", sa.Text, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
@@ -359,7 +306,7 @@ tuned_models = sa.Table(
 registered_adapters = sa.Table(
     "registered_adapters",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
@@ -379,7 +326,7 @@ registered_adapters = sa.Table(
 checkpoint_permissions = sa.Table(
     "checkpoint_permissions",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column(
         "model_id", sa.Uuid, sa.ForeignKey("tuned_models.id", ondelete="CASCADE"), nullable=False
@@ -394,7 +341,7 @@ checkpoint_permissions = sa.Table(
 deployments = sa.Table(
     "deployments",
     metadata,
-    _sequence(),
+    sequence(),
     sa.Column(
         "model_id",
         sa.Uuid,
@@ -406,72 +353,6 @@ deployments = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("deployed_at", UtcTime),
     sa.UniqueConstraint("organization_id", "name"),
-)
-
-workers = sa.Table(
-    "workers",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("incarnation", sa.Uuid, nullable=False),
-    sa.Column("registration", sa.JSON, nullable=False),
-    sa.Column("seen_at", UtcTime, nullable=False),
-)
-
-webhook_endpoints = sa.Table(
-    "webhook_endpoints",
-    metadata,
-    _sequence(),
-    sa.Column("id", sa.Uuid, nullable=False, unique=True),
-    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), nullable=False),
-    sa.Column("url", sa.Text, nullable=False),
-    sa.Column("outcomes", sa.JSON, nullable=False),
-    sa.Column("secret", sa.Text, nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
-    sa.Index(None, "organization_id", "seq"),
-)
-
-# A row with an `available_at` is to be sent then, by the server that claims it.
-webhook_deliveries = sa.Table(
-    "webhook_deliveries",
-    metadata,
-    _sequence(),
-    sa.Column("id", sa.Uuid, nullable=False, unique=True),
-    sa.Column(
-        "endpoint_id",
-        sa.Uuid,
-        sa.ForeignKey("webhook_endpoints.id", ondelete="CASCADE"),
-        nullable=False,
-    ),
-    sa.Column("event_id", sa.Uuid, nullable=False),
-    sa.Column("job_id", sa.Uuid, nullable=False),  # of a test event: of no job
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("available_at", UtcTime),
-    sa.Column("claimed_until", UtcTime),
-    sa.Column("delivered_at", UtcTime),
-    sa.Column("last_attempt_at", UtcTime),
-    sa.Column("last_result", sa.Text),
-    sa.Index(None, "available_at"),
-    sa.Index(None, "endpoint_id", "seq"),
-)
-
-# One row for each integration of a job; one with an `available_at` has more to be told then.
-integration_runs = sa.Table(
-    "integration_runs",
-    metadata,
-    _sequence(),
-    sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.id"), nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),  # in the job's list of integrations
-    sa.Column("logged_step", sa.Integer, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("misses", sa.Integer, nullable=False),
-    sa.Column("available_at", UtcTime),
-    sa.Column("claimed_until", UtcTime),
-    sa.Column("failing_since", UtcTime),
-    sa.Column("is_warned", sa.Boolean, nullable=False),
-    sa.UniqueConstraint("job_id", "position"),
-    sa.Index(None, "available_at"),
 )
 
 # A row is there from when its transaction began; others see it with the answer alone.

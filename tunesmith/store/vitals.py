@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 
 from tunesmith.domain.jobs import JobStatus, Task
 from tunesmith.store.derived import job_counts, readiness
-from tunesmith.store.tables import queue
+from tunesmith.store.queue_tables import queue
 
 _CHECK = "check"
 

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from tunesmith.domain.errors import NotFound
 from tunesmith.domain.jobs import JobStatus
 from tunesmith.domain.webhooks import Delivery, JobEnded, WebhookEndpoint
+from tunesmith.store.outbox_tables import webhook_deliveries as deliveries
+from tunesmith.store.outbox_tables import webhook_endpoints as endpoints
 from tunesmith.store.rows import Row
-from tunesmith.store.tables import webhook_deliveries as deliveries
-from tunesmith.store.tables import webhook_endpoints as endpoints
 
 
 class Webhooks:

@@ -23,7 +23,7 @@ from tunesmith.http import Foundation
 from tunesmith.outbox import wandb_runs
 from tunesmith.outbox.wandb_runs import Wandb, Words
 from tunesmith.services import integrations
-from tunesmith.store.tables import integration_runs
+from tunesmith.store.outbox_tables import integration_runs
 
 KEY = "0123456789abcdef" * 3
 WORDS = Words(label=openai_words.label, figures=openai_words.figures)

@@ -2,7 +2,9 @@
 
 from alembic import context
 
-import tunesmith.store.derived  # noqa: F401  # so that the metadata has its tables, too
+import tunesmith.store.derived  # so that the metadata has these tables, too
+import tunesmith.store.outbox_tables
+import tunesmith.store.queue_tables  # noqa: F401
 from tunesmith.store.tables import metadata
 
 context.configure(

@@ -1,4 +1,4 @@
-"""What a created job, a placed one and a fair pick cost: `python -m scripts.benchmarks.queue`.
+"""What a created job, a placed one and a fair pick cost: `python -m benchmarks.queue`.
 
 CPU time of this process, and the time that commits wait for the disk besides.
 """
@@ -21,7 +21,7 @@ from tunesmith.domain.accounts import Organization
 from tunesmith.domain.jobs import NewJob, Task
 from tunesmith.services import jobs, scheduling
 from tunesmith.services.context import House
-from tunesmith.store import tables
+from tunesmith.store import queue_tables, tables
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
@@ -86,7 +86,7 @@ def _fill(database: Database, owners: list[Organization], num_queued: int) -> No
         store.jobs.add(template)
         store.queue.push(template, Task.TRAIN, NOW)
         connection = store.queue._connection
-        for table, name in ((tables.jobs, "id"), (tables.queue, "job_id")):
+        for table, name in ((tables.jobs, "id"), (queue_tables.queue, "job_id")):
             found = connection.execute(sa.select(table).where(table.c[name] == template.id))
             row = {key: value for key, value in found.mappings().one().items() if key != "seq"}
             copies = [
