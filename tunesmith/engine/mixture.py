@@ -88,8 +88,8 @@ class Mixture:
 
     ranges: Sequence[tuple[slice, Adapter]]
     stack: AdapterStack
-    stacked: slice | Tensor = field(default_factory=lambda: slice(0))
-    is_others: Tensor | None = None
+    stacked: slice | Tensor
+    is_others: Tensor | None
 
     def add(self, y: Tensor, x: Tensor, name: str) -> None:
         """Add the adapters' part to a layer's output: x (tokens, in), y (tokens, out)."""
@@ -125,7 +125,7 @@ def mixture(stack: AdapterStack, adapters: Sequence[tuple[Named | None, int]]) -
             ranges.append((slice(start, end), named[1]))
     wanted = dict(named for _, named in singles if named is not None)
     if not wanted:
-        return Mixture(ranges, stack) if ranges else None
+        return Mixture(ranges, stack, slice(0), None) if ranges else None
     places = stack.place(wanted)
     device = next(iter(wanted.values())).flat.device
     is_others = torch.ones(len(singles), stack.num_columns, dtype=torch.bool)
