@@ -139,7 +139,7 @@ def test_nothing_below_the_first_adapter_takes_a_gradient(llama: BaseModel) -> N
 def test_a_bf16_base_computes_with_rounded_weights_and_trains_exact_ones(
     llama_folder: object,
 ) -> None:
-    model = BaseModel.load(llama_folder, dtype=torch.bfloat16)  # type: ignore[arg-type]
+    model = BaseModel.load(llama_folder, precision="bf16")
     adapter = model.adapters.create("a", LoraSpec(rank=2), seed=1)
     with torch.no_grad():
         adapter.flat.add_(0.01)

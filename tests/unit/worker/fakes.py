@@ -27,6 +27,7 @@ class FakeClient:
 
     server_url = "http://127.0.0.1:9"  # where nobody listens
     key = "ts_key"
+    tls = None
 
     def __init__(self) -> None:
         self.batches: list[ReportBatch] = []
