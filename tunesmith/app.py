@@ -18,7 +18,7 @@ from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
-from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
+from tunesmith.http import Foundation, JsonLimit, mount
 from tunesmith.operations import exposition, health, retention_rounds
 from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
@@ -31,6 +31,7 @@ from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database, Store
 from tunesmith.wire.guards import SecurityHeaders
+from tunesmith.wire.request_log import RequestIds
 
 TINY = "tunesmith-tiny"
 TINY_FOLDER = Path(tunesmith.__file__).parent / "assets" / TINY

@@ -1,18 +1,14 @@
 """What dialects share: unit of work, status table, validation errors, request ids."""
 
 import asyncio
-import logging
 import re
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import lru_cache
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -24,11 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith import metrics
 from tunesmith.domain import errors
-from tunesmith.domain.accounts import Credential, Key, Organization, digest_of
+from tunesmith.domain.accounts import Credential, Key
 from tunesmith.domain.audit import Origin
 from tunesmith.services import accounts
 from tunesmith.services.context import Context, House
 from tunesmith.services.failures import FailureLimit
+from tunesmith.services.known_callers import KnownCallers
 from tunesmith.services.sightings import Sightings
 from tunesmith.store.database import MAX_READERS, Database, Store
 
@@ -38,11 +35,7 @@ MAX_UPLOADS = 32  # of an organization at once
 MAX_JSON_BYTES = 32 * 1024 * 1024
 _IS_STREAM = "tunesmith.is_stream"
 _FOUNDATION = "tunesmith.foundation"
-_origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
-_KNOWN_SECONDS = 1.0
-_MAX_KNOWN = 1000
-_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+origin_of_request: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 _STATUS: dict[type[errors.TunesmithError], int] = {
     errors.InvalidRequest: 400,
@@ -61,46 +54,6 @@ _STATUS: dict[type[errors.TunesmithError], int] = {
 Result = TypeVar("Result")
 Render = Callable[[Request, errors.TunesmithError, int], Response]
 SecretOf = Callable[[Request], str]
-
-
-class KnownCallers:
-    """Who was let in a moment ago, so that clients that ask all the time are not looked up again.
-
-    Forgotten with every write of this process, so that a key which is taken away here is worthless
-    at once; where several servers share a database, a second after it was taken away at another.
-    """
-
-    def __init__(self) -> None:
-        self._callers: dict[tuple[tuple[str, str | None], ...], _Caller] = {}
-
-    def find(
-        self, credentials: Sequence[Credential], now: datetime
-    ) -> tuple[Organization, Key] | None:
-        caller = self._callers.get(_digests(credentials))
-        if caller is None or caller.until <= time.monotonic():
-            return None
-        organization, key = caller.caller
-        has_expired = key.expires_at is not None and key.expires_at <= now
-        return None if has_expired else (organization, key)
-
-    def add(self, credentials: Sequence[Credential], caller: tuple[Organization, Key]) -> None:
-        if len(self._callers) >= _MAX_KNOWN:
-            self._callers.clear()
-        until = time.monotonic() + _KNOWN_SECONDS
-        self._callers[_digests(credentials)] = _Caller(caller, until)
-
-    def forget(self) -> None:
-        self._callers.clear()
-
-
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    caller: tuple[Organization, Key]
-    until: float
-
-
-def _digests(credentials: Sequence[Credential]) -> tuple[tuple[str, str | None], ...]:
-    return tuple((digest_of(each.secret), each.email) for each in credentials)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +165,7 @@ class Foundation:
     @contextmanager
     def _watched(self, credentials: Sequence[Credential]) -> Iterator["_Visit"]:
         """Take note of who came, and of who was turned away or denied something."""
-        visit = _Visit(credentials, _origin.get() or Origin())
+        visit = _Visit(credentials, origin_of_request.get() or Origin())
         self.failures.admit(visit.origin.ip, credentials)
         try:
             yield visit
@@ -366,75 +319,6 @@ def mount(app: FastAPI, prefix: str, mounted: FastAPI) -> None:
 
 def request_id_of(request: Request) -> str:
     return str(request.scope.get("tunesmith.request_id", "req_unknown"))
-
-
-class RequestIds:
-    """Pure ASGI: gives each request an id, says it in every answer, in the log and to Prometheus.
-
-    An id that the caller or a proxy sends is kept, so that their logs and ours speak of the same.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = _request_id(scope)
-        scope["tunesmith.request_id"] = request_id
-        client = scope.get("client")
-        _origin.set(
-            Origin(
-                ip=client[0] if client else None,
-                request_id=request_id,
-                asked=f"{scope['method']} {scope['path']}",
-            )
-        )
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        started = time.perf_counter()
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                seconds = time.perf_counter() - started
-                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
-                message = {**message, "headers": headers}
-                _tell(scope, message["status"], seconds)
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _SAFE_ID.fullmatch(value):
-            return str(value.decode())
-    return f"req_{uuid4().hex}"
-
-
-def _tell(scope: Scope, status: int, seconds: float) -> None:
-    """Routes by their templates: what callers write into a path is nobody's business."""
-    route = scope.get("route")
-    template = "unknown" if route is None else f"{scope.get('root_path', '')}{route.path}"
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    _histogram(template, method, status).observe(seconds)
-    if not log.is_enabled_for(logging.INFO):
-        return
-    place = {
-        word: value
-        for word, param in (("job", "job_id"), ("attempt", "attempt"))
-        if (value := scope.get("path_params", {}).get(param)) is not None
-        and _SAFE_ID.fullmatch(str(value).encode())
-    }
-    ms = round(seconds * 1000, 1)
-    log.info("request", method=method, route=template, status=status, ms=ms, **place)
-
-
-@lru_cache(maxsize=4096)
-def _histogram(route: str, method: str, status: int) -> Any:
-    """Looking one up by its labels costs more than counting in it."""
-    return metrics.REQUESTS.labels(route, method, str(status))
 
 
 class JsonLimit:

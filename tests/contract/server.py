@@ -32,11 +32,12 @@ from tunesmith.domain.assignments import (
     ToolCall,
 )
 from tunesmith.domain.catalog import BaseModel
-from tunesmith.http import Foundation, JsonLimit, RequestIds, mount
+from tunesmith.http import Foundation, JsonLimit, mount
 from tunesmith.services.context import House
 from tunesmith.services.limits import Limiter
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
+from tunesmith.wire.request_log import RequestIds
 
 BASE = "acme/tiny-1b"
 ALIAS = "tiny"

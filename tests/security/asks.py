@@ -233,6 +233,10 @@ ASKS: dict[str, list[Ask]] = {
     "DELETE /admin/v1/base-models/{name}": [Ask(path={"name": "put"})],
     "POST /admin/v1/estimates": [Ask(body={"base_model": BASE, "num_examples": 9})],
     "POST /admin/v1/webhooks": [Ask(body={"url": "https://example.org/"})],
+    "POST /admin/v1/jobs/{job_id}/reproduce": [Ask(path={"job_id": "{inner_trained}"})],
+    "PUT /admin/v1/jobs/{job_id}/priority": [
+        Ask(path={"job_id": "{inner_job}"}, body={"priority": 4})
+    ],
     "POST /fleet/v1/register": [Ask(body=REGISTRATION)],
     "POST /fleet/v1/lease": [Ask(query={"task": "train"}, body=REGISTRATION)],
     "POST /fleet/v1/jobs/{job_id}/attempts/{attempt}/reports": [

@@ -28,6 +28,7 @@ OPEN = {
         for method in ("GET", "HEAD")
     ),
     "GET /",
+    "GET /livez",
     "GET /healthz",
     "GET /readyz",
 }

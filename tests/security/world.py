@@ -158,6 +158,7 @@ class Tenant:
             "trained_job": openai.outer_id("ftjob-", trained),
             "platform_job": platform.job_id(SimpleNamespace(id=trained)),  # type: ignore[arg-type]
             "inner_job": str(running),
+            "inner_trained": str(trained),
         }
         path = f"/v1/fine_tuning/jobs/{self.ids['trained_job']}"
         self.ids["name"] = self.ask("GET", path)["fine_tuned_model"]
@@ -252,6 +253,7 @@ def absent(like: Ids) -> Ids:
             "trained_job": openai.outer_id("ftjob-", fresh()),
             "platform_job": platform.job_id(SimpleNamespace(id=fresh())),  # type: ignore[arg-type]
             "inner_job": str(fresh()),
+            "inner_trained": str(fresh()),
             "name": like["name"].replace(there, word)[:-8] + "AbCd1234",
             "checkpoint": like["checkpoint"].replace(there, word),
             "checkpoint_id": openai.outer_id("ftckpt_", fresh()),

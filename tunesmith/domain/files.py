@@ -62,7 +62,7 @@ def safe_filename(name: str) -> str:
         raise InvalidRequest(
             f"A filename has at most {MAX_FILENAME_LENGTH:,} characters.", param="filename"
         )
-    if not _is_text(name):
+    if not is_text(name):
         raise InvalidRequest(
             "The filename has characters that no text has: NUL or half of a pair.",
             param="filename",
@@ -72,6 +72,6 @@ def safe_filename(name: str) -> str:
     return printable[:255] or "upload"
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Whether databases and UTF-8 can hold it: no NUL, no lone surrogate."""
     return not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)

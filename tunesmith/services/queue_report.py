@@ -49,7 +49,7 @@ class Explanation:
 
 def list_all(ctx: Context) -> list[Explanation]:
     """Of every organization, in the order in which they would begin."""
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     return _explain(ctx.store, ctx.now())
 
 

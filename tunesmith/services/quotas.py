@@ -6,33 +6,37 @@ from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest, NotFound, QuotaExceeded
 from tunesmith.domain.jobs import Job
 from tunesmith.domain.quotas import MAX_PRIORITY, MIN_PRIORITY, Quota
+from tunesmith.services import audit
 from tunesmith.services.context import Context
 
 MAX_WEIGHT = 1000.0
 
 
 def get(ctx: Context, organization_id: UUID) -> Quota:
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     return _known(ctx, organization_id)
 
 
 def set_(ctx: Context, organization_id: UUID, quota: Quota) -> Quota:
     """What runs or is stored already stays, even if it is more than that."""
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     _known(ctx, organization_id)
     _check(quota)
     ctx.store.shares.put_quota(organization_id, quota)
+    audit.record(ctx, "organization.set_quota", organization_id, after=quota)
     return quota
 
 
 def prioritize(ctx: Context, job_id: UUID, priority: int) -> Job:
     """Give a job of whatever organization another priority."""
-    ctx.require(Scope.ADMIN)
+    ctx.require(Scope.OPERATOR)
     _check_priority(priority, "priority")
     job = ctx.store.jobs.get_for_worker(job_id)
     ctx.store.jobs.set_priority(job.id, priority)
     ctx.store.queue.set_priority(job.id, priority)
-    return ctx.store.jobs.get_for_worker(job_id)
+    changed = ctx.store.jobs.get_for_worker(job_id)
+    audit.record(ctx, "job.prioritize", job.id, before=job, after=changed)
+    return changed
 
 
 def admit_job(ctx: Context) -> Quota:

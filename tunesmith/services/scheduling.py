@@ -9,9 +9,10 @@ from pydantic import TypeAdapter
 from tunesmith import metrics
 from tunesmith.domain import fair_share
 from tunesmith.domain.assignments import LEASE_SECONDS, Assignment, Registration, Room
-from tunesmith.domain.errors import StaleAttempt
+from tunesmith.domain.errors import InvalidRequest, StaleAttempt
 from tunesmith.domain.events import EventKind, Level
 from tunesmith.domain.fair_share import Capacity
+from tunesmith.domain.files import is_text
 from tunesmith.domain.jobs import Failure, Job, JobStatus, Task
 from tunesmith.services import pausing
 from tunesmith.services.jobs import tell
@@ -29,6 +30,8 @@ _REGISTRATION = TypeAdapter(Registration)
 
 def register(store: Store, registration: Registration, now: datetime) -> None:
     """Take note of a worker; what its earlier incarnations were doing waits for another worker."""
+    if not (is_text(registration.name) and is_text(registration.version)):
+        raise InvalidRequest("A worker's name or version has characters that no text has.")
     store.queue.register(registration, _REGISTRATION.dump_python(registration, mode="json"), now)
     for lease in store.queue.list_held_by_others(registration.name, registration.incarnation):
         _end_silent(store, lease, "the worker was started again", now, cause="restarted")

@@ -120,7 +120,7 @@ def test_an_estimate_is_of_any_of_a_models_names(ask: Ask) -> None:
     ("changes", "status", "param"),
     [
         ({"base_model": "nothing"}, 404, "base_model"),
-        ({"base_model": "\x00"}, 404, "base_model"),
+        ({"base_model": "\x00"}, 400, "base_model"),
         ({"num_examples": 0}, 400, "num_examples"),
         ({"num_examples": 10**30}, 400, "num_examples"),
         ({"num_examples": "many"}, 400, "num_examples"),

@@ -10,7 +10,7 @@ PROGRAM = """
 import asyncio, httpx
 from fastapi import FastAPI
 from tunesmith.cli import logs
-from tunesmith.http import RequestIds
+from tunesmith.wire.request_log import RequestIds
 logs.set_up("info")
 app = FastAPI()
 @app.get("/jobs/{job_id}/attempts/{attempt}")

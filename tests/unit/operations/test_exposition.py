@@ -12,11 +12,12 @@ from tests.factories import NOW, metrics, organization, queued_job, registration
 from tunesmith.domain.assignments import ReportBatch, StepReported
 from tunesmith.domain.jobs import Task
 from tunesmith.fleet.hub import Hub
-from tunesmith.http import Foundation, RequestIds
+from tunesmith.http import Foundation
 from tunesmith.operations import exposition
 from tunesmith.services import leases, scheduling
 from tunesmith.services.context import House
 from tunesmith.store.database import Database
+from tunesmith.wire.request_log import RequestIds
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

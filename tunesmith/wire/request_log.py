@@ -1,0 +1,89 @@
+"""Every request has an id, a line in the log and a place in the metrics."""
+
+import logging
+import re
+import time
+from functools import lru_cache
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tunesmith import metrics
+from tunesmith.domain.audit import Origin
+from tunesmith.http import origin_of_request
+
+log = structlog.get_logger()
+
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestIds:
+    """Pure ASGI: gives each request an id, says it in every answer, in the log and to Prometheus.
+
+    An id that the caller or a proxy sends is kept, so that their logs and ours speak of the same.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope["tunesmith.request_id"] = request_id
+        client = scope.get("client")
+        origin_of_request.set(
+            Origin(
+                ip=client[0] if client else None,
+                request_id=request_id,
+                asked=f"{scope['method']} {scope['path']}",
+            )
+        )
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seconds = time.perf_counter() - started
+                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                message = {**message, "headers": headers}
+                _tell(scope, message["status"], seconds)
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SAFE_ID.fullmatch(value):
+            return str(value.decode())
+    return f"req_{uuid4().hex}"
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    """Routes by their templates: what callers write into a path is nobody's business."""
+    route = scope.get("route")
+    template = "unknown" if route is None else f"{scope.get('root_path', '')}{route.path}"
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    _histogram(template, method, status).observe(seconds)
+    if not log.is_enabled_for(logging.INFO):
+        return
+    place = {
+        word: value
+        for word, param in (("job", "job_id"), ("attempt", "attempt"))
+        if (value := scope.get("path_params", {}).get(param)) is not None
+        and _SAFE_ID.fullmatch(str(value).encode())
+    }
+    ms = round(seconds * 1000, 1)
+    log.info("request", method=method, route=template, status=status, ms=ms, **place)
+
+
+@lru_cache(maxsize=4096)
+def _histogram(route: str, method: str, status: int) -> Any:
+    """Looking one up by its labels costs more than counting in it."""
+    return metrics.REQUESTS.labels(route, method, str(status))
