@@ -70,11 +70,13 @@ class AdapterStack:
         columns = slice(self.num_columns, self.num_columns + adapter.lora.rank)
         for layer, weights in adapter.rounded.items():
             if layer not in self.layers:
-                a = weights.a.new_zeros(self._capacity, weights.a.shape[1])
+                # In fp32 on a CPU: its small products are two to three times faster so.
+                dtype = torch.float32 if weights.a.device.type == "cpu" else weights.a.dtype
+                a = weights.a.new_zeros(self._capacity, weights.a.shape[1], dtype=dtype)
                 self.layers[layer] = (a, a.new_zeros(self._capacity, weights.b.shape[0]))
             a, b = self.layers[layer]
             a[columns] = weights.a
-            b[columns] = weights.b.t() * adapter.scale
+            b[columns] = weights.b.t().to(b.dtype) * adapter.scale
         self._places[name] = (adapter, columns)
         self.num_columns = columns.stop
 
@@ -102,11 +104,13 @@ class Mixture:
         if self.is_others is None or matrices is None:
             return
         a, b = (matrix[: self.stack.num_columns] for matrix in matrices)
-        hidden = (x[self.stacked] @ a.t()).masked_fill_(self.is_others, 0)
-        if isinstance(self.stacked, slice):
+        hidden = (x[self.stacked].to(a.dtype) @ a.t()).masked_fill_(self.is_others, 0)
+        if not isinstance(self.stacked, slice):
+            y.index_add_(0, self.stacked, (hidden @ b).to(y.dtype))
+        elif a.dtype == y.dtype:
             y[self.stacked].addmm_(hidden, b)
         else:
-            y.index_add_(0, self.stacked, hidden @ b)
+            y[self.stacked].add_(hidden @ b)
 
 
 def mixture(stack: AdapterStack, adapters: Sequence[tuple[Named | None, int]]) -> Mixture | None:

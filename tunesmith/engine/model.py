@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.logging import disable_progress_bar
 
-from tunesmith.engine import attention, chat
+from tunesmith.engine import attention, chat, thin_linear
 from tunesmith.engine.adapters import AdapterSet
 from tunesmith.engine.errors import UnsupportedModel
 from tunesmith.engine.precision import Precision, dtype_for
@@ -72,6 +72,8 @@ class BaseModel:
             raise UnsupportedModel(f"{len(missing)} tensors are missing, such as {missing[0]}.")
         network.eval().requires_grad_(False).to(device)
         _put_own_attention_in(network)
+        if device == "cpu" and network.dtype == torch.bfloat16:
+            thin_linear.put_in(network)
         return cls(network, tokenizer, name=name or folder.name)
 
     @property
