@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from tests.security.routes import Route, all_routes
 from tests.security.test_leaks import NEEDS_NO_SCOPE, is_walked, with_own
 from tests.security.world import House, Tenant
 from tunesmith.dialects.openai import translate as openai
+from tunesmith.dialects.platform import translate as platform
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.audit import FIRST, AuditEntry, Outcome, verify
 from tunesmith.store.tables import audit_entries
@@ -104,8 +106,10 @@ def _whole(house: House, word: str) -> Tenant:
     put = asks.ASKS["PUT /admin/v1/base-models"][0].body
     house.ask("PUT", "/admin/v1/base-models", tenant.secret, json=put)
     tenant.ids["paused_job"] = tenant.paused_job()
-    listed = tenant.ask("GET", "/api/v1/fine-tuning/jobs?status=queued")["jobs"]
-    tenant.ids["waiting_job"], tenant.ids["stopped_job"], *_ = (job["id"] for job in listed)
+    paused = SimpleNamespace(id=openai.inner_id("job", tenant.ids["paused_job"]))
+    queued = tenant.ask("GET", "/api/v1/fine-tuning/jobs?status=queued")["jobs"]
+    listed = [job["id"] for job in queued if job["id"] != platform.job_id(paused)]
+    tenant.ids["waiting_job"], tenant.ids["stopped_job"], *_ = listed
     tenant.ask("POST", f"/api/v1/fine-tuning/jobs/{tenant.ids['stopped_job']}/stop")
     return tenant
 

@@ -58,6 +58,7 @@ _BY_KIND: dict[type[errors.TunesmithError], tuple[int | None, int]] = {
     errors.TooLarge: (None, 3006),
     errors.QuotaExceeded: (None, 3036),
     errors.RateLimited: (None, 3036),
+    errors.TooManyAtOnce: (None, 3036),
     errors.Unavailable: (429, 3040),
 }
 _BY_STATUS = {
