@@ -54,7 +54,7 @@ def small_job_peers(batch: int) -> list[Configuration]:
 def ablation() -> list[Configuration]:
     """From the padded textbook to all that there is, one technique more in each row."""
     textbook = Program("benchmarks.textbook")
-    unshared = {"constants": {"tunesmith.engine.packing:MIN_SHARED_TOKENS": 1_000_000}}
+    unshared = {"constants": {"tunesmith.engine.trie:MIN_SHARED_TOKENS": 1_000_000}}
     row = Configuration
     return [
         row(name="padded textbook, fp32", program=textbook, precision="fp32", allocator=False),

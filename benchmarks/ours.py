@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def load(job: Job) -> BaseModel:
-    return BaseModel.load(Path(job.model), device=job.device, dtype=DTYPES[job.precision])
+    return BaseModel.load(Path(job.model), device=job.device, precision=job.precision)
 
 
 def spec(job: Job) -> TrainSpec:

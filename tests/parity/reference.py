@@ -49,7 +49,7 @@ def mean_loss(model: Any, examples: Sequence[Example]) -> Tensor:
     """Mean cross-entropy over the supervised tokens of one right-padded batch."""
     token_ids, attention_mask, is_learned = _padded(examples)
     labels = token_ids.masked_fill(~is_learned, -100)
-    logits = model(input_ids=token_ids, attention_mask=attention_mask).logits
+    logits = model(input_ids=token_ids, attention_mask=attention_mask).logits.float()
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1), ignore_index=-100
     )
@@ -78,7 +78,7 @@ def greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
 def answer_logprobs(model: Any, examples: Sequence[Example]) -> Tensor:
     """The sum over each example's supervised tokens, from one right-padded batch."""
     token_ids, attention_mask, is_learned = _padded(examples)
-    logits = model(input_ids=token_ids, attention_mask=attention_mask).logits
+    logits = model(input_ids=token_ids, attention_mask=attention_mask).logits.float()
     logprobs = torch.log_softmax(logits[:, :-1], dim=-1)
     picked = logprobs.gather(-1, token_ids[:, 1:, None])[:, :, 0]
     return (picked * is_learned[:, 1:]).sum(-1)
