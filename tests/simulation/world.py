@@ -53,6 +53,9 @@ class Bytes:
     def put(self, content: bytes) -> Blob:
         return Blob(sha256=SHA, size_bytes=len(content))
 
+    def require_room(self) -> None:
+        """There always is."""
+
 
 @dataclass
 class Run:
