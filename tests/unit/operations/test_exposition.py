@@ -5,9 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
+import tunesmith.metrics
 from tests.factories import NOW, metrics, organization, queued_job, registration
 from tunesmith.domain.assignments import ReportBatch, StepReported
 from tunesmith.domain.jobs import Task
@@ -38,6 +40,13 @@ def read(database: Database, house: House, folder: Path) -> Samples:
     }
 
 
+@pytest.fixture
+def _nothing_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests' attempts told last would be told for two minutes."""
+    monkeypatch.setattr(tunesmith.metrics.RUNNING, "_steps", {})
+
+
+@pytest.mark.usefixtures("_nothing_trains")
 def test_jobs_the_queue_and_training_are_told_without_names(
     database: Database, house: House, tmp_path: Path
 ) -> None:
