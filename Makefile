@@ -26,10 +26,10 @@ serve: setup  ## Leave the service running on 127.0.0.1:8000
 	$(BIN)/tunesmith serve
 
 test: setup  ## Pass all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-quick: setup  ## Pass the tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
 
 check: setup  ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -181,7 +181,9 @@ def test_a_stop_takes_the_wish_along(running: Scene) -> None:
         running.tell(AttemptReleased())
 
 
-@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.QUEUED, JobStatus.RUNNING})
+@pytest.mark.parametrize(
+    "status", [s for s in JobStatus if s not in (JobStatus.QUEUED, JobStatus.RUNNING)]
+)
 def test_what_neither_waits_nor_runs_cannot_be_paused(
     scene: Scene, owner: Organization, status: JobStatus
 ) -> None:
@@ -191,7 +193,7 @@ def test_what_neither_waits_nor_runs_cannot_be_paused(
         pausing.pause(scene.ctx, job.id)
 
 
-@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.PAUSED})
+@pytest.mark.parametrize("status", [s for s in JobStatus if s is not JobStatus.PAUSED])
 def test_what_is_not_paused_cannot_be_resumed(
     scene: Scene, owner: Organization, status: JobStatus
 ) -> None:
