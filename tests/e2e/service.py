@@ -115,15 +115,20 @@ class Service:
     def processes(self, words: str) -> list[int]:
         """The pids of this service's processes whose command line has these words."""
         assert self.process is not None
-        listing = subprocess.check_output(["ps", "-eo", "pid=,ppid=,args="], text=True)
-        rows = [line.split(None, 2) for line in listing.splitlines()]
-        ours = {self.process.pid}
-        while True:
-            more = {int(pid) for pid, parent, _ in rows if int(parent) in ours} - ours
-            if not more:
-                break
-            ours |= more
-        return [int(pid) for pid, _, args in rows if int(pid) in ours and words in args]
+        return descendants(self.process.pid, words)
+
+
+def descendants(root: int, words: str) -> list[int]:
+    """The pids of a process and of those that it began whose command line has these words."""
+    listing = subprocess.check_output(["ps", "-eo", "pid=,ppid=,args="], text=True)
+    rows = [line.split(None, 2) for line in listing.splitlines()]
+    ours = {root}
+    while True:
+        more = {int(pid) for pid, parent, _ in rows if int(parent) in ours} - ours
+        if not more:
+            break
+        ours |= more
+    return [int(pid) for pid, _, args in rows if int(pid) in ours and words in args]
 
 
 def wait_for_job(
