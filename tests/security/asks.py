@@ -197,6 +197,14 @@ ASKS: dict[str, list[Ask]] = {
         Ask(path={"reference": "{organization}"}),
         Ask(path={"reference": "{account_id}"}),
     ],
+    "GET /admin/v1/organizations/{reference}/quota": [
+        Ask(),
+        Ask(path={"reference": "{organization}"}),
+    ],
+    "PATCH /admin/v1/organizations/{reference}/quota": [
+        Ask(body={"max_running_jobs": 9}),
+        Ask(path={"reference": "{organization}"}, body={"max_running_jobs": 9}),
+    ],
     "POST /admin/v1/users": [
         Ask(body={"email": "new@example.org", "name": "New"}),
         Ask(query={"organization": "{reference}"}, body={"email": "n@example.org", "name": "N"}),

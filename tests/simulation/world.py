@@ -5,7 +5,7 @@ what a fault does is what a network or a machine could do. The services and the 
 """
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -224,7 +224,7 @@ class World:
         self._set_quota(owner or self.rng.choice(self.owners), wanted)
 
     def _set_quota(self, owner: Organization, quota: Quota) -> None:
-        self._as(owner, lambda ctx: quotas.set_(ctx, ctx.owner, quota))
+        self._as(owner, lambda ctx: quotas.change(ctx, str(ctx.owner), asdict(quota)))
         self.checker.quotas[owner.id] = quota
 
     def _poll(self, worker: Worker, *, is_heard: bool) -> None:

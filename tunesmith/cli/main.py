@@ -10,6 +10,7 @@ from tunesmith.cli import (
     catalogue,
     jobs,
     queue,
+    quotas,
     retention,
     serve,
     webhooks,
@@ -33,6 +34,7 @@ app.command("hardware")(catalogue.list_hardware)
 app.command("estimate")(catalogue.estimate)
 app.command("queue")(queue.list_queue)
 app.command("prioritize")(queue.prioritize)
+accounts.orgs.command("quota")(quotas.quota)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(accounts.orgs, name="orgs")
 app.add_typer(accounts.users, name="users")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 MIN_PRIORITY, DEFAULT_PRIORITY, MAX_PRIORITY = 1, 3, 5
+MAX_WEIGHT = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,16 @@ class Quota:
     max_queued_jobs: int | None = None
     max_stored_bytes: int | None = None
     max_tokens_per_day: int | None = None  # trained, in a day of UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What an organization has now of what its quota limits."""
+
+    running_jobs: int
+    queued_jobs: int
+    stored_bytes: int
+    tokens_today: int
 
 
 def day_of(now: datetime) -> int:

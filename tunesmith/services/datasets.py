@@ -11,7 +11,7 @@ from tunesmith.domain.datasets import check_training_lines, parse_lines
 from tunesmith.domain.errors import Conflict, InvalidRequest, InvalidTrainingData, NotFound
 from tunesmith.domain.files import Blob, File, FilePurpose, safe_filename
 from tunesmith.domain.paging import Slice
-from tunesmith.services import audit
+from tunesmith.services import audit, quotas
 from tunesmith.services.context import Context
 from tunesmith.store.blobs import CHUNK_BYTES, Blobs
 
@@ -24,6 +24,7 @@ def add(
 ) -> File:
     """Record a dataset whose bytes are stored and checked."""
     ctx.require(Scope.JOBS_WRITE)
+    quotas.admit_bytes(ctx, blob.size_bytes)
     file = File(
         id=uuid4(),
         organization_id=ctx.owner,

@@ -138,11 +138,17 @@ def _reason(
     held, quota = room.hold(one), room.limit(one).quota
     if held is Hold.RUNNING_JOBS:
         limit = f"{quota.max_running_jobs:,}" if quota.max_running_jobs is not None else "all"
-        sentence = f"One of the organization's jobs ends: it may run {limit} at once."
+        sentence = (
+            f"One of the organization's jobs ends: it may run {limit} at once (max_running_jobs)."
+        )
         return Reason.RUNNING_JOBS, sentence, None
     if held is Hold.TOKENS_PER_DAY:
-        sentence = f"A new day begins: the organization trains {quota.max_tokens_per_day:,} tokens"
-        return Reason.TOKENS_PER_DAY, f"{sentence} a day, and has.", next_day(now)
+        limit, trained = f"{quota.max_tokens_per_day:,}", f"{room.limit(one).tokens_today:,}"
+        sentence = (
+            f"A new day begins: the organization may train {limit} tokens a day "
+            f"(max_tokens_per_day), and has trained {trained}."
+        )
+        return Reason.TOKENS_PER_DAY, sentence, next_day(now)
     if not has_workers:
         return Reason.NO_WORKER, "A worker connects; there is none.", None
     passed_over_at = one.candidate.passed_over_at

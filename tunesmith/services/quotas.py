@@ -1,30 +1,35 @@
-"""What organizations may have: told and set by operators, and kept wherever something is added."""
+"""What organizations may have: set by operators, and kept wherever something is added."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from tunesmith.domain.accounts import Scope
-from tunesmith.domain.errors import InvalidRequest, NotFound, QuotaExceeded
+from tunesmith.domain.errors import InvalidRequest, QuotaExceeded
 from tunesmith.domain.jobs import Job
-from tunesmith.domain.quotas import MAX_PRIORITY, MIN_PRIORITY, Quota
-from tunesmith.services import audit
+from tunesmith.domain.quotas import MAX_PRIORITY, MAX_WEIGHT, MIN_PRIORITY, Quota, Use
+from tunesmith.services import audit, organizations
 from tunesmith.services.context import Context
 
-MAX_WEIGHT = 1000.0
+
+def get(ctx: Context, reference: str) -> tuple[Quota, Use]:
+    """Of an organization, by id or slug: the caller's own, for operators each."""
+    organization = organizations.get(ctx, reference)
+    return ctx.store.shares.get_quota(organization.id), _use(ctx, organization.id)
 
 
-def get(ctx: Context, organization_id: UUID) -> Quota:
+def change(ctx: Context, reference: str, changes: Mapping[str, Any]) -> tuple[Quota, Use]:
+    """What runs or is stored already stays, even if it is more than is allowed then."""
     ctx.require(Scope.OPERATOR)
-    return _known(ctx, organization_id)
-
-
-def set_(ctx: Context, organization_id: UUID, quota: Quota) -> Quota:
-    """What runs or is stored already stays, even if it is more than that."""
-    ctx.require(Scope.OPERATOR)
-    _known(ctx, organization_id)
+    organization = organizations.get(ctx, reference)
+    before = ctx.store.shares.get_quota_to_keep(organization.id)
+    quota = replace(before, **changes)
     _check(quota)
-    ctx.store.shares.put_quota(organization_id, quota)
-    audit.record(ctx, "organization.set_quota", organization_id, after=quota)
-    return quota
+    ctx.store.shares.put_quota(organization.id, quota)
+    there = replace(ctx, organization=organization)
+    audit.record(there, "organization.set_quota", organization.id, before=before, after=quota)
+    return quota, _use(ctx, organization.id)
 
 
 def prioritize(ctx: Context, job_id: UUID, priority: int) -> Job:
@@ -45,11 +50,11 @@ def admit_job(ctx: Context) -> Quota:
     if quota.max_queued_jobs is None:
         return quota
     quota = ctx.store.shares.get_quota_to_keep(ctx.owner)
-    limit = quota.max_queued_jobs
-    if limit is not None and ctx.store.shares.count_queued(ctx.owner) >= limit:
+    limit, num_queued = quota.max_queued_jobs, ctx.store.shares.count_queued(ctx.owner)
+    if limit is not None and num_queued >= limit:
         raise QuotaExceeded(
-            f"The organization may have {limit:,} jobs waiting, and has; wait until one has begun, "
-            "or stop one.",
+            f"The organization may have {limit:,} jobs waiting (max_queued_jobs), and has "
+            f"{num_queued:,}. Wait until one has begun, or stop one.",
             code="too_many_queued_jobs",
         )
     return quota
@@ -63,17 +68,21 @@ def admit_bytes(ctx: Context, size_bytes: int) -> None:
     stored = ctx.store.shares.stored_bytes(ctx.owner)
     if limit is not None and stored + size_bytes > limit:
         raise QuotaExceeded(
-            f"The organization may store {limit:,} bytes and has stored {stored:,}; these "
-            f"{size_bytes:,} are too many. Delete files that are needed no more.",
+            f"The organization may store {limit:,} bytes (max_stored_bytes) and has stored "
+            f"{stored:,}; these {size_bytes:,} are too many. Delete files that are needed no more, "
+            "or cancel uploads.",
             code="storage_full",
         )
 
 
-def _known(ctx: Context, organization_id: UUID) -> Quota:
-    quota = ctx.store.shares.find_quota(organization_id)
-    if quota is None:
-        raise NotFound("organization", str(organization_id))
-    return quota
+def _use(ctx: Context, organization_id: UUID) -> Use:
+    standing = ctx.store.shares.standings([organization_id], ctx.now())[organization_id]
+    return Use(
+        running_jobs=standing.num_running_jobs,
+        queued_jobs=ctx.store.shares.count_queued(organization_id),
+        stored_bytes=ctx.store.shares.stored_bytes(organization_id),
+        tokens_today=standing.tokens_today,
+    )
 
 
 def _check(quota: Quota) -> None:

@@ -56,15 +56,9 @@ class Shares:
         self._connection.execute(sa.update(scheduler).values(heard_at=now))
         return before
 
-    def find_quota(self, organization_id: UUID) -> Quota | None:
-        query = sa.select(*_QUOTA_COLUMNS).where(organizations.c.id == organization_id)
-        row = self._connection.execute(query).mappings().one_or_none()
-        return None if row is None else Quota(**row)
-
     def get_quota(self, organization_id: UUID) -> Quota:
-        quota = self.find_quota(organization_id)
-        assert quota is not None
-        return quota
+        query = sa.select(*_QUOTA_COLUMNS).where(organizations.c.id == organization_id)
+        return Quota(**self._connection.execute(query).mappings().one())
 
     def get_quota_to_keep(self, organization_id: UUID) -> Quota:
         """Whoever else counts against it waits until this transaction has ended."""

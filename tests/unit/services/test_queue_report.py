@@ -10,7 +10,6 @@ from tunesmith.domain.accounts import USER_SCOPES, Organization
 from tunesmith.domain.assignments import Resident, Room
 from tunesmith.domain.errors import NotFound, PermissionDenied
 from tunesmith.domain.jobs import Job, Task
-from tunesmith.domain.quotas import Quota
 from tunesmith.services import pausing, queue_report, quotas, scheduling
 from tunesmith.services.context import Context, House
 from tunesmith.services.queue_report import Explanation, Reason
@@ -70,7 +69,7 @@ def test_after_a_loss_it_says_until_when(ctx: Context) -> None:
 
 
 def test_a_full_quota_is_named(ctx: Context) -> None:
-    quotas.set_(ctx, ctx.owner, Quota(max_running_jobs=2))
+    quotas.change(ctx, str(ctx.owner), {"max_running_jobs": 2})
     jobs = [queued_job(ctx.store, ctx.organization) for _ in range(3)]
     scheduling.lease(ctx.store, BOX, NOW)
     assert why(ctx, jobs[1]).reason is Reason.TURN
@@ -80,7 +79,7 @@ def test_a_full_quota_is_named(ctx: Context) -> None:
 
 
 def test_a_days_tokens_are_waited_for_until_midnight(ctx: Context) -> None:
-    quotas.set_(ctx, ctx.owner, Quota(max_tokens_per_day=0))
+    quotas.change(ctx, str(ctx.owner), {"max_tokens_per_day": 0})
     told = why(ctx, queued_job(ctx.store, ctx.organization))
     assert (told.reason, told.not_before) == (Reason.TOKENS_PER_DAY, NOW + timedelta(hours=12))
 

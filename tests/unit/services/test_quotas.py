@@ -1,6 +1,6 @@
 """What an organization may have is kept wherever something is added."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -16,12 +16,12 @@ from tests.factories import (
     queued_job,
     registration,
 )
-from tunesmith.domain.accounts import USER_SCOPES, Organization
+from tunesmith.domain.accounts import USER_SCOPES, Organization, Scope
 from tunesmith.domain.assignments import ReportBatch, StepReported
 from tunesmith.domain.errors import InvalidRequest, NotFound, PermissionDenied, QuotaExceeded
 from tunesmith.domain.files import Blob, FilePurpose
 from tunesmith.domain.jobs import JobStatus, NewJob
-from tunesmith.domain.quotas import Quota
+from tunesmith.domain.quotas import Quota, Use
 from tunesmith.domain.uploads import Completion, NewUpload
 from tunesmith.services import files, jobs, leases, quotas, scheduling, uploads
 from tunesmith.services.context import Context, House
@@ -38,7 +38,7 @@ def ctx(store: Store, house: House, owner: Organization) -> Context:
 
 
 def limit(ctx: Context, **limits: object) -> None:
-    quotas.set_(ctx, ctx.owner, replace(Quota(), **limits))  # type: ignore[arg-type]
+    quotas.change(ctx, str(ctx.owner), limits)
 
 
 def create(ctx: Context) -> jobs.Job:
@@ -48,7 +48,8 @@ def create(ctx: Context) -> jobs.Job:
 
 
 def test_an_organization_has_no_limits_at_first(ctx: Context) -> None:
-    assert quotas.get(ctx, ctx.owner) == Quota()
+    nothing = Use(running_jobs=0, queued_jobs=0, stored_bytes=0, tokens_today=0)
+    assert quotas.get(ctx, ctx.organization.slug) == (Quota(), nothing)
 
 
 def test_a_quota_is_what_was_set(ctx: Context) -> None:
@@ -60,8 +61,10 @@ def test_a_quota_is_what_was_set(ctx: Context) -> None:
         max_stored_bytes=2**40,
         max_tokens_per_day=0,
     )
-    quotas.set_(ctx, ctx.owner, wanted)
-    assert quotas.get(ctx, ctx.owner) == wanted
+    quotas.change(ctx, ctx.organization.slug, asdict(wanted))
+    assert quotas.get(ctx, ctx.organization.slug)[0] == wanted
+    limit(ctx, max_queued_jobs=None)
+    assert quotas.get(ctx, ctx.organization.slug)[0] == replace(wanted, max_queued_jobs=None)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +88,8 @@ def test_a_quota_that_makes_no_sense_is_refused(ctx: Context, param: str, value:
 def test_only_operators_set_quotas(ctx: Context) -> None:
     user = context(ctx.store, ctx.house, ctx.organization, USER_SCOPES)
     for action in (
-        lambda: quotas.get(user, ctx.owner),
-        lambda: quotas.set_(user, ctx.owner, Quota()),
+        lambda: quotas.get(user, ctx.organization.slug),
+        lambda: quotas.change(user, ctx.organization.slug, {}),
         lambda: quotas.prioritize(user, uuid4(), 5),
     ):
         with pytest.raises(PermissionDenied):
@@ -95,14 +98,25 @@ def test_only_operators_set_quotas(ctx: Context) -> None:
 
 def test_an_organization_that_is_not_there_has_no_quota(ctx: Context) -> None:
     with pytest.raises(NotFound):
-        quotas.set_(ctx, uuid4(), Quota())
+        quotas.change(ctx, str(uuid4()), {})
+
+
+def test_an_admin_sees_their_own_quota_and_changes_none(ctx: Context, store: Store) -> None:
+    other = organization("other")
+    store.accounts.add_organization(other)
+    admin = context(ctx.store, ctx.house, ctx.organization, frozenset({Scope.ADMIN}))
+    assert quotas.get(admin, ctx.organization.slug)[0] == Quota()
+    with pytest.raises(NotFound):
+        quotas.get(admin, "other")
+    with pytest.raises(PermissionDenied):
+        quotas.change(admin, ctx.organization.slug, {"weight": 9.0})
 
 
 def test_one_job_too_many_is_not_queued(ctx: Context) -> None:
     limit(ctx, max_queued_jobs=2)
     first = create(ctx)
     create(ctx)
-    with pytest.raises(QuotaExceeded, match="2 jobs waiting"):
+    with pytest.raises(QuotaExceeded, match=r"max_queued_jobs\), and has 2\. Wait"):
         create(ctx)
     jobs.stop(ctx, first.id)
     create(ctx)
@@ -143,8 +157,9 @@ def test_who_has_trained_a_days_tokens_waits_for_the_next(ctx: Context, blobs: B
     for sequence in (1, 2):  # what is trained again counts once
         batch = ReportBatch(sequence=sequence, reports=(step,))
         leases.record(ctx.store, blobs, its.job_id, its.attempt, batch, NOW)
-    standing = ctx.store.shares.standings([ctx.owner], NOW)[ctx.owner]
-    assert standing.tokens_today == 100
+    assert quotas.get(ctx, ctx.organization.slug)[1] == Use(
+        running_jobs=1, queued_jobs=1, stored_bytes=0, tokens_today=100
+    )
     assert scheduling.lease(ctx.store, BOX, NOW) is None
     assert scheduling.lease(ctx.store, BOX, NOW + timedelta(hours=11, minutes=59)) is None
     assert scheduling.lease(ctx.store, BOX, NOW + timedelta(hours=12)) is not None
@@ -157,7 +172,9 @@ def add_file(ctx: Context, blob: Blob) -> None:
 def test_bytes_beyond_the_quota_are_not_stored(ctx: Context, blobs: Blobs) -> None:
     limit(ctx, max_stored_bytes=10)
     add_file(ctx, blobs.put(b"1234567"))
-    with pytest.raises(QuotaExceeded, match="10 bytes"):
+    with pytest.raises(
+        QuotaExceeded, match=r"10 bytes \(max_stored_bytes\) and has stored 7; these 4"
+    ):
         add_file(ctx, blobs.put(b"1234"))
     add_file(ctx, blobs.put(b"123"))
 

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from tunesmith.dialects.admin import schemas_accounts as schemas
 from tunesmith.dialects.admin import translate_accounts as translate
 from tunesmith.dialects.admin.auth import InContext
-from tunesmith.services import organizations
+from tunesmith.services import organizations, quotas
 
 router = APIRouter(prefix="/organizations")
 
@@ -33,3 +33,16 @@ def update_organization(
     """While it is suspended, its keys open nothing."""
     changes = translate.organization_changes(body, ctx.now())
     return translate.organization(organizations.update(ctx, reference, changes))
+
+
+@router.get("/{reference}/quota")
+def retrieve_quota(reference: str, ctx: InContext) -> schemas.Quota:
+    """What the organization may have, and what it has now."""
+    return translate.quota(*quotas.get(ctx, reference))
+
+
+@router.patch("/{reference}/quota")
+def update_quota(reference: str, body: schemas.UpdateQuota, ctx: InContext) -> schemas.Quota:
+    """For operators. What runs or is stored already stays."""
+    changes = translate.quota_changes(body)
+    return translate.quota(*quotas.change(ctx, reference, changes))

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from tunesmith.dialects.admin.schemas import Strict
 from tunesmith.domain.accounts import Role, Scope
 from tunesmith.domain.audit import Outcome
+from tunesmith.domain.quotas import DEFAULT_PRIORITY, MAX_PRIORITY, MAX_WEIGHT, MIN_PRIORITY
 from tunesmith.wire.json_body import is_text
 
 
@@ -43,6 +44,34 @@ class Organization(Strict):
     slug: str
     created_at: datetime
     suspended_at: datetime | None
+
+
+JobCount = Annotated[int, Field(ge=0, lt=2**31)]
+Amount = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class UpdateQuota(Strict):
+    """What is not sent stays; a limit of null is none. Tokens are those that are trained."""
+
+    weight: float = Field(1.0, gt=0, le=MAX_WEIGHT)
+    default_priority: int = Field(DEFAULT_PRIORITY, ge=MIN_PRIORITY, le=MAX_PRIORITY)
+    max_running_jobs: JobCount | None = None
+    max_queued_jobs: JobCount | None = None
+    max_stored_bytes: Amount | None = None
+    max_tokens_per_day: Amount | None = None
+
+
+class QuotaUse(Strict):
+    running_jobs: int
+    queued_jobs: int
+    stored_bytes: int
+    tokens_today: int
+
+
+class Quota(UpdateQuota):
+    """`use` is what there is now of what each limit is for; a day is one of UTC."""
+
+    use: QuotaUse
 
 
 class CreateUser(Strict):

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tunesmith.dialects.admin import schemas_accounts as schemas
 from tunesmith.domain.accounts import Key, Organization, User
 from tunesmith.domain.audit import AuditEntry, Verdict
+from tunesmith.domain.quotas import Quota, Use
 from tunesmith.services.accounts import NewKey
 
 
@@ -21,6 +22,15 @@ def organization_changes(body: schemas.UpdateOrganization, now: datetime) -> dic
     if "suspended" in changes:
         changes["suspended_at"] = now if changes.pop("suspended") else None
     return changes
+
+
+def quota(quota: Quota, use: Use) -> schemas.Quota:
+    return schemas.Quota(**asdict(quota), use=schemas.QuotaUse(**asdict(use)))
+
+
+def quota_changes(body: schemas.UpdateQuota) -> dict[str, Any]:
+    """Nulls, too: they take a limit away."""
+    return body.model_dump(exclude_unset=True)
 
 
 def user(user: User) -> schemas.User:
