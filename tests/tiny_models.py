@@ -57,6 +57,12 @@ def make_tiny_gemma2(folder: Path, seed: int = 0) -> Path:
     return _make(folder, seed, Gemma2Config, head_dim=8, query_pre_attn_scalar=8)
 
 
+def make_tiny_gemma2_with_window(folder: Path, seed: int = 0) -> Path:
+    """The same, and every other layer's attention reaches back 16 tokens only."""
+    shape = {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16}
+    return _make(folder, seed, Gemma2Config, **shape, final_logit_softcapping=2.0)
+
+
 def make_tiny_gemma3(folder: Path, seed: int = 0) -> Path:
     """One layer with a window of 16 tokens, one without."""
     return _make(

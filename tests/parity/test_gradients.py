@@ -10,6 +10,7 @@ from tests.parity import reference, rows
 from tests.parity.rows import Row
 from tests.tiny_models import (
     make_tiny_gemma2,
+    make_tiny_gemma2_with_window,
     make_tiny_gemma3,
     make_tiny_gpt2,
     make_tiny_lfm2,
@@ -81,6 +82,7 @@ def test_accumulating_micro_batches_equals_one_large_batch(
         (make_tiny_mistral, 6),
         (make_tiny_gemma3, 6),
         (make_tiny_gemma2, 6),
+        (make_tiny_gemma2_with_window, 6),
         (make_tiny_gpt2, 1),
         (make_tiny_lfm2, 6),
     ],

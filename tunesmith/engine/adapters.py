@@ -41,6 +41,9 @@ class AdapterSet:
         self._additions: list[Addition] = []
         self._stack = AdapterStack()
 
+    def __len__(self) -> int:
+        return len(self._adapters)
+
     def __contains__(self, adapter_id: object) -> bool:
         return adapter_id in self._adapters
 

@@ -20,8 +20,10 @@ from tunesmith.engine import peft_format
 from tunesmith.engine.data import Dataset
 from tunesmith.engine.errors import BadCheckpoint, DiskFull
 from tunesmith.engine.examples import Pair
+from tunesmith.engine.lora import Adapter
 from tunesmith.engine.run import Run
 from tunesmith.engine.snapshot import LossHistory, Snapshot
+from tunesmith.engine.whole_model import WholeModel
 
 MANIFEST_FILE = "manifest.json"
 _MOMENTS_FILE = "optimizer.safetensors"
@@ -33,12 +35,12 @@ _UNKNOWN = (math.nan, math.nan)
 
 
 def save_checkpoint(run: Run) -> Path:
-    """A folder to go on from, and at the same time a PEFT adapter that answers."""
+    """A folder to go on from, and at the same time an adapter or a model that answers."""
     # A step that is done again gets a folder of its own: somebody may be reading the first.
     again = f"-again-{run.rollbacks}" if run.rollbacks else ""
     folder = run.spec.output_dir / "checkpoints" / f"step-{run.step}{again}"
     with written_whole(folder) as temporary:
-        run.model.adapters.save(run.spec.run_id, temporary)
+        _save_weights(run, temporary, in_full=True)
         save_file(_optimizer_tensors(run), temporary / _MOMENTS_FILE)
         if run.last_good.step not in (0, run.step):  # those are at hand after a resume
             save_file(run.last_good.tensors, temporary / _LAST_GOOD_FILE)
@@ -62,11 +64,20 @@ def save_checkpoint(run: Run) -> Path:
     return folder
 
 
-def save_adapter(run: Run) -> Path:
-    folder = run.spec.output_dir / "adapter"
+def save_result(run: Run) -> Path:
+    """The adapter, or the whole model in the precision that the network computes in."""
+    name = "model" if run.spec.trains_all_weights else "adapter"
+    folder = run.spec.output_dir / name
     with written_whole(folder) as temporary:
-        run.model.adapters.save(run.spec.run_id, temporary)
+        _save_weights(run, temporary, in_full=False)
     return folder
+
+
+def _save_weights(run: Run, folder: Path, *, in_full: bool) -> None:
+    if isinstance(run.trained, WholeModel):
+        run.trained.save(folder, in_full=in_full)
+    else:
+        run.model.adapters.save(run.spec.run_id, folder)
 
 
 def resume(run: Run, folder: Path) -> None:
@@ -77,14 +88,10 @@ def resume(run: Run, folder: Path) -> None:
         raise BadCheckpoint(
             "The checkpoint is of another run: the data or the hyperparameters differ."
         )
-    saved = peft_format.read(folder).weights
-    if saved.keys() != run.adapter.layers.keys():
-        raise BadCheckpoint("The checkpoint's adapter does not fit the base model.")
-    with torch.no_grad():
-        for name, layer in run.adapter.layers.items():
-            layer.a.copy_(saved[name][0])
-            layer.b.copy_(saved[name][1])
-    run.adapter.round()
+    if isinstance(run.trained, WholeModel):
+        run.trained.load(folder)
+    else:
+        _load_adapter(run.trained, folder)
     tensors = load_file(folder / _MOMENTS_FILE)
     run.generator.set_state(tensors.pop("generator"))
     if _REFERENCE in tensors:
@@ -99,6 +106,17 @@ def resume(run: Run, folder: Path) -> None:
     run.micro_batch_tokens = min(run.micro_batch_tokens, state["micro_batch_tokens"])
     run.rollbacks, run.spikes = state["rollbacks"], state["spikes"]
     _recall_last_good(run, folder, state["last_good"])
+
+
+def _load_adapter(adapter: Adapter, folder: Path) -> None:
+    saved = peft_format.read(folder).weights
+    if saved.keys() != adapter.layers.keys():
+        raise BadCheckpoint("The checkpoint's adapter does not fit the base model.")
+    with torch.no_grad():
+        for name, layer in adapter.layers.items():
+            layer.a.copy_(saved[name][0])
+            layer.b.copy_(saved[name][1])
+    adapter.round()
 
 
 def _recall_last_good(run: Run, folder: Path, state: dict[str, Any]) -> None:
@@ -123,7 +141,7 @@ def _finite(loss: float) -> float | None:
 
 
 def _optimizer_tensors(run: Run) -> dict[str, torch.Tensor]:
-    state = run.optimizer.state[run.adapter.flat]
+    state = run.optimizer.state[run.trained.flat]
     moments = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
     state = {**moments, "generator": run.generator.get_state()}
     known = [row.reference or _UNKNOWN for row in run.training.rows if isinstance(row, Pair)]

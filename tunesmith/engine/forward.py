@@ -87,8 +87,10 @@ def _tensors(model: BaseModel, inputs: dict[str, list[int]]) -> dict[str, Any]:
 def packing_obstacle(model: BaseModel, max_length_tokens: int) -> str | None:
     """Why several examples cannot share one forward of this model, as a sentence; or None.
 
-    Where they can, the model's shortcuts are from now on those that hold for it.
+    The model's shortcuts are from now on those that hold for it.
     """
+    if not _has_plain_head(model):
+        model.shortcuts = replace(model.shortcuts, fused_head=False)
     if not model.has_positional_cache:
         kinds = ", ".join(sorted(model.layer_types))
         return f"The model has layers that are not plain attention ({kinds})."
@@ -110,8 +112,6 @@ def _keep_what_holds(model: BaseModel) -> bool:
     First with all shortcuts, then with fewer; False where packing itself changes the answers.
     """
     wanted = model.shortcuts
-    if wanted.fused_head and not _has_plain_head(model):
-        wanted = replace(wanted, fused_head=False)
     alone, packed = _trial_batches(model)
     model.shortcuts = replace(wanted, fused_head=False)
     expected = torch.cat([_trial_logprobs(model, batch) for batch in alone])

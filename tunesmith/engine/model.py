@@ -17,6 +17,7 @@ from tunesmith.engine.errors import UnsupportedModel
 from tunesmith.engine.precision import Precision, dtype_for
 from tunesmith.engine.shortcuts import Shortcuts
 from tunesmith.engine.vocabulary import Vocabulary
+from tunesmith.engine.whole_model import WholeModel
 
 # Attention whose cache is keys and values by position; other layers keep a running state.
 _DEFAULT_CONTEXT_TOKENS = 8192  # of models without positions, which could go on for ever
@@ -24,15 +25,20 @@ _POSITIONAL_ATTENTION = {"full_attention", "sliding_attention", "chunked_attenti
 
 
 class BaseModel:
-    """A frozen decoder with any number of adapters; load it once with `BaseModel.load`."""
+    """A frozen decoder with any number of adapters; load it once with `BaseModel.load`.
 
-    def __init__(self, network: Any, tokenizer: Any, *, name: str) -> None:
+    Or one run trains its weights: `whole`. It is then of no use to anybody else, ever after.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, folder: Path, *, name: str) -> None:
         self.network = network
+        self.folder = folder
         self.tokenizer = tokenizer
         self.name = name
         self.config = network.config.get_text_config(decoder=True)
         self.device: torch.device = network.device
         self.adapters = AdapterSet(network, name)
+        self.whole: WholeModel | None = None  # once a run has trained the weights themselves
         self.shortcuts = Shortcuts()  # a trial before training leaves those that hold
         self.vocabulary = Vocabulary(tokenizer)
         self.end_of_text_ids = _end_of_text_ids(network, tokenizer)
@@ -74,7 +80,7 @@ class BaseModel:
         _put_own_attention_in(network)
         if device == "cpu" and network.dtype == torch.bfloat16:
             thin_linear.put_in(network)
-        return cls(network, tokenizer, name=name or folder.name)
+        return cls(network, tokenizer, folder, name=name or folder.name)
 
     @property
     def layer_types(self) -> set[str]:

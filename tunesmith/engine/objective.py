@@ -1,6 +1,7 @@
 """What a training method makes of the model's predictions, and what its loss is a mean over."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -46,10 +47,16 @@ class Preference:
     the first step.
     """
 
-    def __init__(self, beta: float, reference: Route | None) -> None:
-        """`reference` None is the base alone."""
+    def __init__(
+        self,
+        beta: float,
+        reference: Route | None,
+        weights: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`reference` None is the base alone, as it is within the context of `weights`."""
         self._beta = beta
         self._reference = reference
+        self._weights = weights
 
     def num_terms(self, batch: PackedBatch) -> int:
         return len(batch.rows)
@@ -58,7 +65,7 @@ class Preference:
         pairs = _pairs(batch)
         if all(pair.reference is not None for pair in pairs):
             return
-        answer = yield Wanted(batch=batch, route=self._reference)
+        answer = yield Wanted(batch=batch, route=self._reference, weights=self._weights)
         logprobs = loss.answer_logprobs(answer.predicted, batch).tolist()
         for pair, (chosen, rejected) in zip(pairs, logprobs, strict=True):
             pair.reference = pair.reference or (chosen, rejected)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,12 +21,14 @@ from tunesmith.engine.packing import PackedBatch
 class Wanted:
     """A batch that a run wants to go through the model, and through an adapter (None: without).
 
-    Where there is a `loss` of what comes out, its gradient is added to the adapter's.
+    Where there is a `loss` of what comes out, its gradient is added to the adapter's, or to the
+    base's own where that is what is trained. `weights` is a context in which the base has others.
     """
 
     batch: PackedBatch
     route: Route | None
     loss: Callable[[Predicted], Tensor] | None = None
+    weights: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def num_tokens(self) -> int:
@@ -60,10 +63,13 @@ def answered(model: BaseModel, wanted: Sequence[Wanted]) -> list[Answer]:
     batches = [one.batch for one in wanted]
     routes = joining.joined_routes(batches, [one.route for one in wanted])
     losses = [one.loss for one in wanted if one.loss is not None]
-    learning = [_Learning.now(model, route) for route in routes if losses]
+    learning = _learning(model, routes) if losses else []
     try:
         with out_of_memory_named(), torch.set_grad_enabled(bool(losses)):
-            with model.adapters.routed(routes):
+            with ExitStack() as stack:
+                stack.enter_context(model.adapters.routed(routes))
+                for one in wanted:
+                    stack.enter_context(one.weights())
                 together = forward.predicted(model, joining.joined(batches))
             parts = joining.split(together, batches)
             if losses:
@@ -104,9 +110,15 @@ def alone(
         asking.close()
 
 
+def _learning(model: BaseModel, routes: Sequence[Route]) -> list["_Learning"]:
+    if model.whole is not None:
+        return [_Learning.now(model.whole.flat)]
+    return [_Learning.now(model.adapters[r.adapter_id].flat, r.dropout) for r in routes]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Learning:
-    """What a pass changes of an adapter in training."""
+    """What a pass changes of weights in training."""
 
     gradient: Tensor
     gradient_before: Tensor
@@ -114,10 +126,9 @@ class _Learning:
     dropout_before: Tensor | None
 
     @classmethod
-    def now(cls, model: BaseModel, route: Route) -> "_Learning":
-        gradient = model.adapters[route.adapter_id].flat.grad
+    def now(cls, weights: Tensor, dropout: torch.Generator | None = None) -> "_Learning":
+        gradient = weights.grad
         assert gradient is not None
-        dropout = route.dropout
         return cls(gradient, gradient.clone(), dropout, dropout.get_state() if dropout else None)
 
     def restore(self) -> None:

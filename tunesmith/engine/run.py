@@ -1,4 +1,4 @@
-"""One run: its data, adapter, optimizer, schedule and random state."""
+"""One run: its data, what it trains, optimizer, schedule and random state."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tunesmith.engine import data, forward, optim, peft_format
 from tunesmith.engine.data import BatchOrder, Dataset
+from tunesmith.engine.errors import UnsupportedModel
 from tunesmith.engine.events import Reading
 from tunesmith.engine.examples import Row
 from tunesmith.engine.lora import Adapter, Route
@@ -19,6 +20,7 @@ from tunesmith.engine.objective import Imitation, Objective, Preference
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
 from tunesmith.engine.snapshot import LossHistory, Snapshot
 from tunesmith.engine.spec import TrainSpec
+from tunesmith.engine.whole_model import WholeModel
 
 # What may differ between a run and its continuation: the rest of the spec decides the result.
 _FREE_FIELDS = (
@@ -34,11 +36,14 @@ _FREE_FIELDS = (
 )
 
 
+Trained = Adapter | WholeModel
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run:
     spec: TrainSpec
     model: BaseModel
-    adapter: Adapter
+    trained: Trained
     objective: Objective
     training: Dataset
     validation: Dataset | None
@@ -60,6 +65,12 @@ class Run:
     validation_sample: list[Row] = field(default_factory=list)
 
     @property
+    def adapter(self) -> Adapter:
+        """Of a run that trains one."""
+        assert isinstance(self.trained, Adapter)
+        return self.trained
+
+    @property
     def fingerprint(self) -> str:
         """Of all that decides the result: a checkpoint fits only a run with the same."""
         fixed = {k: v for k, v in asdict(self.spec).items() if k not in _FREE_FIELDS}
@@ -70,11 +81,15 @@ class Run:
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
-    def training_route(self) -> Route:
+    def training_route(self) -> Route | None:
+        if isinstance(self.trained, WholeModel):
+            return None
         return Route(adapter_id=self.spec.run_id, dropout=self.generator)
 
     @property
-    def answering_route(self) -> Route:
+    def answering_route(self) -> Route | None:
+        if isinstance(self.trained, WholeModel):
+            return None
         return Route(adapter_id=self.spec.run_id)
 
     def batch(self, step: int) -> list[Row]:
@@ -120,8 +135,8 @@ class Run:
             self.evaluations_without_better += 1
 
     def snapshot(self) -> Snapshot:
-        tensors = {"weights": self.adapter.flat, "generator": self.generator.get_state()}
-        tensors |= self.optimizer.state[self.adapter.flat]
+        tensors = {"weights": self.trained.flat, "generator": self.generator.get_state()}
+        tensors |= self.optimizer.state[self.trained.flat]
         copies = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
         return Snapshot(self.step, self.trained_tokens, self.losses, copies)
 
@@ -129,12 +144,12 @@ class Run:
         """What the run has learnt of memory, rollbacks and its data stays."""
         tensors = dict(snapshot.tensors)
         with torch.no_grad():
-            self.adapter.flat.copy_(tensors.pop("weights"))
-        self.adapter.round()
+            self.trained.flat.copy_(tensors.pop("weights"))
+        self.trained.round()
         self.generator.set_state(tensors.pop("generator"))
         self.set_moments(tensors)
-        assert self.adapter.flat.grad is not None
-        self.adapter.flat.grad.zero_()
+        assert self.trained.flat.grad is not None
+        self.trained.flat.grad.zero_()
         self.step, self.trained_tokens = snapshot.step, snapshot.trained_tokens
         self.losses = snapshot.losses
 
@@ -142,7 +157,7 @@ class Run:
         """The optimizer's own; there are none before the first step."""
         device = self.model.device  # fused AdamW keeps its step count too where the weights are
         copies = {name: t.to(device, copy=True) for name, t in tensors.items()}
-        self.optimizer.state[self.adapter.flat] = copies
+        self.optimizer.state[self.trained.flat] = copies
 
     @property
     def is_good_moment(self) -> bool:
@@ -159,7 +174,11 @@ class Run:
 
 
 def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]:
-    """Read the data and put an adapter beside the base; `close_run` takes it away."""
+    """Read the data and put an adapter beside the base; `close_run` takes it away.
+
+    Or have the base's own weights trained, for which there is no way back.
+    """
+    _check_base(model, spec)
     limit = min(spec.max_length_tokens, model.context_length)
     training = yield from data.read(spec.training_file, model.tokenizer, limit, method=spec.method)
     validation = None
@@ -173,8 +192,14 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
         num_epochs=spec.num_epochs,
         seed=spec.seed,
     )
+    trained = _first_weights(model, spec)
     obstacle = forward.packing_obstacle(model, limit)
     notes = []
+    if spec.trains_all_weights:
+        notes.append(
+            "All weights are trained: the job has a copy of the base model to itself, and logits "
+            "are computed in the plain way, as the output head is trained too."
+        )
     if obstacle:
         notes.append(f"{obstacle} Each example is trained alone.")
     elif spec.lora.dropout > 0:
@@ -184,16 +209,15 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
             f"{training.num_lost_tokens} tokens that should have been learned lie beyond the limit "
             f"of {limit} tokens, and are not."
         )
-    adapter = _first_adapter(model, spec)
     run = Run(
         spec=spec,
         model=model,
-        adapter=adapter,
+        trained=trained,
         objective=_objective(model, spec),
         training=training,
         validation=validation,
         order=order,
-        optimizer=optim.adamw(adapter.flat, weight_decay=spec.weight_decay),
+        optimizer=optim.adamw(trained.flat, weight_decay=spec.weight_decay),
         generator=torch.Generator(model.device).manual_seed(spec.seed % 2**63),
         packs_examples=obstacle is None,
         notes=tuple(notes),
@@ -205,11 +229,26 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
 
 
 def close_run(run: Run) -> None:
+    """Weights of the base that were trained stay as they are."""
     run.model.adapters.remove(run.spec.run_id)
     run.model.adapters.remove(_reference_id(run.spec))
 
 
-def _first_adapter(model: BaseModel, spec: TrainSpec) -> Adapter:
+def _check_base(model: BaseModel, spec: TrainSpec) -> None:
+    if model.whole is not None:
+        raise UnsupportedModel(
+            "The base model's weights were trained here, and are those of the base no more."
+        )
+    if spec.trains_all_weights and len(model.adapters):
+        raise UnsupportedModel(
+            "The base model is in use, so its own weights cannot be trained; load it once more."
+        )
+
+
+def _first_weights(model: BaseModel, spec: TrainSpec) -> Trained:
+    if spec.trains_all_weights:
+        model.whole = WholeModel(model.network, model.folder, remembers_start=spec.method == "dpo")
+        return model.whole
     if spec.initial_adapter is None:
         return model.adapters.create(spec.run_id, spec.lora, spec.seed)
     return model.adapters.load_to_train(
@@ -221,6 +260,8 @@ def _objective(model: BaseModel, spec: TrainSpec) -> Objective:
     """With the adapter that it compares to, where there is one."""
     if spec.method == "supervised":
         return Imitation()
+    if model.whole is not None:
+        return Preference(spec.beta, reference=None, weights=model.whole.as_at_start)
     if spec.initial_adapter is None:
         return Preference(spec.beta, reference=None)
     model.adapters.load(_reference_id(spec), spec.initial_adapter)

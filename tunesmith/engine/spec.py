@@ -27,13 +27,15 @@ class LoraSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
-    """One LoRA run on the resident base model.
+    """One run on the resident base model, which trains an adapter, or `trains_all_weights`.
 
     The run starts from `initial_adapter`, a PEFT folder whose rank and alpha it keeps, or from a
     fresh adapter of the shape `lora`. The reference model of DPO is where the run starts: that
-    adapter, or the base alone.
+    adapter, or the base alone. A run that trains all weights starts from the base, and has it to
+    itself; `lora` is not heeded.
 
-    `output_dir` gets `checkpoints/step-N/` while the run goes on and `adapter/` at its end.
+    `output_dir` gets `checkpoints/step-N/` while the run goes on, and at its end `adapter/`, or
+    `model/` where all weights are trained.
     `resume_from` is one of those checkpoint folders; the run then goes on as if never interrupted.
     """
 
@@ -45,6 +47,7 @@ class TrainSpec:
     beta: float = 0.1  # of DPO (Rafailov et al. 2023, arXiv 2305.18290)
     initial_adapter: Path | None = None
     resume_from: Path | None = None
+    trains_all_weights: bool = False
     lora: LoraSpec = field(default_factory=LoraSpec)
     num_epochs: int
     batch_size: int  # examples per optimizer step
@@ -69,6 +72,8 @@ class TrainSpec:
     loss_spike_factor: float | None = 5.0  # see `LossHistory`; None: no finite loss is a spike
 
     def __post_init__(self) -> None:
+        if self.trains_all_weights and self.initial_adapter is not None:
+            raise ValueError("A run that trains all weights cannot start from an adapter.")
         is_sound = (
             self.max_rollbacks >= 0
             and 0 < self.rollback_learning_rate_factor <= 1

@@ -18,7 +18,7 @@ from tunesmith.engine.run import Run
 def forward_backward(
     run: Run, micro_batches: Sequence[PackedBatch]
 ) -> Generator[Wanted | Healed, Answer, Figures]:
-    """Add the gradient of the mean loss over all micro-batches to the adapter's.
+    """Add the gradient of the mean loss over all micro-batches to the run's.
 
     Each micro-batch's summed loss is divided by the terms of them all, so that accumulating
     equals one large batch. A micro-batch that does not fit into memory is made of smaller ones.
@@ -56,15 +56,15 @@ def optim_step(run: Run) -> tuple[float, float]:
 
     Raises Diverged before a gradient that is no number could spoil the weights.
     """
-    gradient = run.adapter.flat.grad
-    assert gradient is not None  # a run's adapter is made with one
+    gradient = run.trained.flat.grad
+    assert gradient is not None  # what a run trains is made with one
     grad_norm = optim.clip_gradient(gradient, run.spec.max_grad_norm)
     if not math.isfinite(grad_norm):
         raise Diverged(f"The gradient of step {run.step + 1} is not finite.")
     learning_rate = run.learning_rate(run.step + 1)
     run.optimizer.param_groups[0]["lr"] = learning_rate
     run.optimizer.step()
-    run.adapter.round()
+    run.trained.round()
     gradient.zero_()
     run.step += 1
     return learning_rate, grad_norm

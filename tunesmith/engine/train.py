@@ -1,11 +1,11 @@
-"""The training loop: one adapter, told step by step, whoever else trains beside it."""
+"""The training loop: one run, told step by step, whoever else trains beside it."""
 
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from tunesmith.engine import examples
-from tunesmith.engine.checkpoint import resume, save_adapter, save_checkpoint
+from tunesmith.engine.checkpoint import resume, save_checkpoint, save_result
 from tunesmith.engine.errors import Diverged
 from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import (
@@ -30,7 +30,7 @@ from tunesmith.engine.step import forward_backward, optim_step
 def train(
     model: BaseModel, spec: TrainSpec, should_stop: Callable[[], bool]
 ) -> Generator[TrainEvent, None, None]:
-    """Fine-tune one adapter with the model to itself; see `training`."""
+    """Fine-tune with the model to itself; see `training`."""
     return alone(model, training(model, spec, should_stop))
 
 
@@ -74,7 +74,7 @@ def training(
                 saved_at = time.monotonic()
         if run.step < run.order.total_steps:
             yield _ended_early(run)
-        yield Finished(step=run.step, path=save_adapter(run), trained_tokens=run.trained_tokens)
+        yield Finished(step=run.step, path=save_result(run), trained_tokens=run.trained_tokens)
     finally:
         close_run(run)
 

@@ -113,7 +113,7 @@ def styled(request: pytest.FixtureRequest, llama: BaseModel) -> BaseModel:
     """A random model that speaks with this template."""
     tokenizer = tokenizer_of(request.param)
     llama.network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    return roomy(BaseModel(llama.network, tokenizer, name="styled"))
+    return roomy(BaseModel(llama.network, tokenizer, llama.folder, name="styled"))
 
 
 def roomy(model: BaseModel) -> BaseModel:
