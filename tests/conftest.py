@@ -8,6 +8,9 @@ import pytest
 from tests import postgres
 from tunesmith.store.database import Database
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads would wait for those of the others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 GIVEN_URL = os.environ.get("TUNESMITH_TEST_DATABASE_URL")
 
 
