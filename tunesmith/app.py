@@ -56,7 +56,7 @@ def build(settings: Settings) -> Application:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(database_url(settings))
     database.upgrade()
-    hub = Hub()
+    hub = Hub(settings.max_worker_wait_seconds)
     house = House(
         blobs=Blobs(settings.data_dir / "blobs", settings.min_free_bytes),
         sampler=hub,

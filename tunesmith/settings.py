@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     key_tokens_per_minute: int | None = Field(
         None, ge=1, description="As `tokens_per_minute`, of each key."
     )
+    max_worker_wait_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="How long a request for an answer waits while no worker is connected.",
+    )
     results_as_base64: bool = Field(
         True,
         description="Serve a job's result file base64-encoded over the OpenAI API, as the original "

@@ -51,7 +51,10 @@ def _kill_host_while_it_saves(service: Service) -> None:
     attempts = service.data_dir / "worker" / "attempts"
 
     def is_saving() -> bool:
-        return any(attempts.glob("*/output/checkpoints/.step-*.partial"))
+        try:
+            return any(attempts.glob("*/output/checkpoints/.step-*.partial"))
+        except FileNotFoundError:  # an attempt's folder went while it was looked through
+            return False
 
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_saving():  # without a pause: a save takes milliseconds

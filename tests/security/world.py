@@ -59,7 +59,9 @@ class House:
 
 @contextmanager
 def running(folder: Path, **settings: Any) -> Iterator[House]:
-    built = application.build(Settings(data_dir=folder, bad_keys_per_minute=None, **settings))
+    built = application.build(
+        Settings(data_dir=folder, bad_keys_per_minute=None, max_worker_wait_seconds=0.1, **settings)
+    )
     config = uvicorn.Config(
         built.asgi, port=0, log_level="critical", lifespan="off", http=GuardedProtocol
     )

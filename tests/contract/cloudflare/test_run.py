@@ -381,6 +381,7 @@ def test_a_public_finetune_is_for_every_account(
     for lora in ("for-all-of-run", finetune["id"]):
         result(run(account, prompt="Hi.", lora=lora))
     assert asked(sampler).adapter is not None
+    stranger.http.delete("/finetunes/for-all-of-run")  # others look at the list of all
 
 
 def test_public_finetunes_can_be_switched_off(
@@ -390,6 +391,7 @@ def test_public_finetunes_can_be_switched_off(
     with limits(server, allows_public=False):
         refused(run(account, prompt="Hi.", lora="for-all-no-more"), 400, 3037)
     result(run(account, prompt="Hi.", lora="for-all-no-more"))
+    stranger.http.delete("/finetunes/for-all-no-more")
 
 
 def test_who_may_not_ask_models_is_told_so(server: Server) -> None:
