@@ -1,4 +1,7 @@
-"""`python -m fuzz --seconds 60`: run the targets in turn, and say how many cases each has stood."""
+"""Runs the targets in turn, and says how many cases each has stood.
+
+`python -m fuzz --seconds 60`, or `--cases 10000` for so many of each.
+"""
 
 import argparse
 import time
@@ -35,17 +38,28 @@ def fuzz(name: str, num_cases: int, *, derandomize: bool) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fuzz")
-    parser.add_argument("--seconds", type=float, default=60)
+    how_long = parser.add_mutually_exclusive_group()
+    how_long.add_argument("--seconds", type=float, default=60)
+    how_long.add_argument("--cases", type=int, help="of each target, whatever time it takes")
     parser.add_argument("--target", choices=TARGETS, action="append")
     asked = parser.parse_args()
     counts: Counter[str] = Counter()
+    targets = asked.target or list(TARGETS)
     deadline = time.monotonic() + asked.seconds
-    while time.monotonic() < deadline:
-        for name in asked.target or TARGETS:
+    while _goes_on(counts, targets, asked.cases, deadline):
+        for name in targets:
             counts[name] += fuzz(name, ROUND, derandomize=False)
     for name, count in counts.items():
         print(f"{name}: {count:,} cases")
     print(f"{counts.total():,} cases, no failure")
+
+
+def _goes_on(
+    counts: Counter[str], targets: list[str], num_cases: int | None, deadline: float
+) -> bool:
+    if num_cases is None:
+        return time.monotonic() < deadline
+    return any(counts[name] < num_cases for name in targets)
 
 
 if __name__ == "__main__":

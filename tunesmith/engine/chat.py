@@ -4,9 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import TemplateError
-
-from tunesmith.engine import functions, tool_format
+from tunesmith.engine import functions, rendering, tool_format
 from tunesmith.engine.errors import BadConversation
 from tunesmith.engine.examples import Example
 
@@ -197,15 +195,11 @@ def _render(
         raise BadConversation("The base model has no chat template; use prompts instead.")
     try:
         messages, tools = tool_format.prepared(tokenizer, messages, tools)
-        text: str = tokenizer.apply_chat_template(
-            messages,
-            tools=tools,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
+        return rendering.render(
+            tokenizer, messages, tools, add_generation_prompt=add_generation_prompt
         )
-    except (TemplateError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (rendering.TemplateRefused, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadConversation(f"The chat template refuses the messages: {error}.") from error
-    return text
 
 
 def _plain_messages(messages: list[Message], tokenizer: Any) -> list[Message]:

@@ -4,9 +4,8 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError
-
-Message = dict[str, Any]
+from tunesmith.engine import rendering
+from tunesmith.engine.rendering import Message
 
 BEGIN = '<tool_call>{"name": "'
 MIDDLE = '", "arguments": '
@@ -38,8 +37,8 @@ def written_out(tokenizer: Any, messages: list[Message], tools: list[Any] | None
 def render(tokenizer: Any, messages: list[Message], tools: list[Any] | None = None) -> str:
     """A conversation to learn from, or nothing where the template refuses it."""
     try:
-        return str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
-    except (TemplateError, ValueError, TypeError, KeyError, AttributeError):
+        return rendering.render(tokenizer, messages, tools)
+    except rendering.TemplateRefused:
         return ""
 
 

@@ -14,7 +14,8 @@ from hashlib import blake2s
 from typing import Any
 
 from tunesmith.engine import house_tools
-from tunesmith.engine.house_tools import Message, render
+from tunesmith.engine.house_tools import render
+from tunesmith.engine.rendering import Message
 
 CALL_ID = "\u2042"  # stands for a call's id where a template prints one
 _MARK = "\u2042mark\u2042"
