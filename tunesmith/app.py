@@ -20,6 +20,7 @@ from tunesmith.fleet import housekeeping, routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation, JsonLimit, mount
 from tunesmith.operations import exposition, health, retention_rounds
+from tunesmith.operations.draining import CountRequests, Draining
 from tunesmith.outbox import wandb_runs, webhooks
 from tunesmith.outbox.sending import CheckedNetwork, Sender
 from tunesmith.services import accounts, weights
@@ -48,6 +49,7 @@ class Application:
     """`first_key` is the admin key that was made on this start, to be shown this once."""
 
     asgi: FastAPI
+    draining: Draining
     first_key: str | None
 
 
@@ -76,7 +78,9 @@ def build(settings: Settings) -> Application:
     checked = health.Health(
         foundation, hub, data_dir=settings.data_dir, floor_bytes=settings.min_free_bytes
     )
-    app = FastAPI(openapi_url=None, lifespan=_lifespan(foundation, settings, hub, checked))
+    draining = Draining(foundation, hub, settings.drain_seconds)
+    lifespan = _lifespan(foundation, settings, hub, checked, draining)
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
     limiter = _limiter(settings)
     openai_app = openai.build(
         foundation,
@@ -106,7 +110,13 @@ def build(settings: Settings) -> Application:
         app.add_middleware(CORSMiddleware, **_cors(settings.cors_origins))
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestIds)
-    return Application(asgi=app, first_key=first_key)
+    app.add_middleware(CountRequests, draining=draining, is_spared=_is_ours)
+    return Application(asgi=app, draining=draining, first_key=first_key)
+
+
+def _is_ours(path: str) -> bool:
+    """Asked by workers and by who looks after this server, not by those whom it serves."""
+    return path.startswith(routes.PREFIX) or path in health.PATHS
 
 
 def _adapter_limits(settings: Settings) -> AdapterLimits:
@@ -214,7 +224,11 @@ def _offer_tiny(store: Store) -> None:
 
 
 def _lifespan(
-    foundation: Foundation, settings: Settings, hub: Hub, checked: health.Health
+    foundation: Foundation,
+    settings: Settings,
+    hub: Hub,
+    checked: health.Health,
+    draining: Draining,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -223,6 +237,7 @@ def _lifespan(
         )
         sender = Sender(CheckedNetwork(allow_private=settings.webhooks_allow_private))
         rounds: dict[str, Coroutine[Any, Any, None]] = {
+            "draining": draining.run(),
             "ending silent leases": housekeeping.end_silent_leases(foundation),
             "sweeping blobs": housekeeping.sweep_blobs(foundation),
             "sightings": housekeeping.write_sightings(foundation),

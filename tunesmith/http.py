@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -74,6 +75,7 @@ class Foundation:
     failures: FailureLimit = field(default_factory=FailureLimit)
     max_uploads: int = MAX_UPLOADS
     uploading: Counter[UUID] = field(default_factory=Counter)
+    is_leaving: threading.Event = field(default_factory=threading.Event)  # nothing new is begun
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Store]:

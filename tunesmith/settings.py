@@ -91,6 +91,12 @@ class Settings(BaseSettings):
     key_tokens_per_minute: int | None = Field(
         None, ge=1, description="As `tokens_per_minute`, of each key."
     )
+    drain_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="How long a server that was told to stop goes on with what it is at; then "
+        "answers end with a reason.",
+    )
     max_worker_wait_seconds: float = Field(
         30.0,
         ge=0,

@@ -76,6 +76,11 @@ class Service:
         assert self.process is not None
         self._hang_up()
         self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        assert self.process is not None
         return self.process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:

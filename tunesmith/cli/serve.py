@@ -28,7 +28,7 @@ TlsCert = Annotated[Path | None, typer.Option("--tls-cert", help="Certificate ch
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")]
 
-_GRACEFUL_SECONDS = 10
+_CLOSING_SECONDS = 2  # for connections, once there is nothing more to say on them
 _WORKER_GRACE_SECONDS = 120.0
 _RESTART_SECONDS = 1.0
 
@@ -90,7 +90,7 @@ def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker:
         forwarded_allow_ips=settings.trusted_proxies,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
-        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        timeout_graceful_shutdown=_CLOSING_SECONDS,
         ws_max_size=64 * 1024 * 1024,
     )
     http = uvicorn.Server(config)
@@ -108,6 +108,9 @@ def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker:
     while not is_leaving.wait(0.2) and thread.is_alive():
         if worker is not None:
             worker.keep_running()
+    built.draining.begin()
+    while thread.is_alive() and not built.draining.is_done.wait(0.2):
+        pass
     if worker is not None:
         worker.stop()  # while the server still answers, so that it can hand back its job
     http.should_exit = True

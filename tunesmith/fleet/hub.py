@@ -22,6 +22,11 @@ log = structlog.get_logger()
 MAX_REQUESTS_AT_ONCE = 1024  # on one worker; more are turned away
 ANSWERS_AT_ONCE = 16  # that a worker writes; those beyond wait for their turn
 _LOST = "worker_lost"
+_CLOSING = "server_stops"
+_REASONS = {
+    _LOST: "The worker that was answering has gone; try again.",
+    _CLOSING: "The server is being stopped; try again when it is back.",
+}
 _UNFINISHED = (SamplePart.DELTA, SamplePart.TOOL_CALL)
 
 
@@ -46,6 +51,7 @@ class Hub:
         self._connections: dict[str, Connection] = {}
         self._arrival = asyncio.Event()
         self._wait_seconds = wait_seconds
+        self._is_closed = False
 
     @property
     def num_workers(self) -> int:
@@ -70,10 +76,15 @@ class Hub:
         del self._connections[connection.worker]
         if not self._connections:
             self._arrival.clear()
-        for request_id in connection.waiting:
-            lost = SampleOutput(request_id=request_id, part=SamplePart.FAILED, code=_LOST)
-            connection.deliver(lost)
+        _fail_all(connection, _LOST)
         log.info("worker disconnected", worker=connection.worker)
+
+    def close(self) -> None:
+        """Whoever waits for an answer, or asks from now on, is told that the server stops."""
+        self._is_closed = True
+        self._arrival.set()
+        for connection in self._connections.values():
+            _fail_all(connection, _CLOSING)
 
     def sample(self, request: SampleRequest) -> AsyncGenerator[SampleOutput, None]:
         return self._ask(request)
@@ -93,9 +104,9 @@ class Hub:
         try:
             while not is_ended:
                 output = await outputs.get()
-                if output.code == _LOST:
-                    is_ended = True
-                    raise Unavailable("The worker that was answering has gone; try again.")
+                if output.code in _REASONS:
+                    is_ended = output.code == _LOST
+                    raise Unavailable(_REASONS[output.code])
                 is_ended = output.part not in _UNFINISHED
                 yield output
         finally:
@@ -107,11 +118,14 @@ class Hub:
         """The least busy worker, and rather one that has the base model resident."""
         try:
             async with asyncio.timeout(self._wait_seconds):
-                while not self._connections:  # who arrived may be gone before we wake
+                # Who arrived may be gone before we wake.
+                while not self._connections and not self._is_closed:
                     await self._arrival.wait()
         except TimeoutError:
             message = "No worker is connected; start one with `tunesmith worker`."
             raise Unavailable(message) from None
+        if self._is_closed:
+            raise Unavailable(_REASONS[_CLOSING])
         connection = min(
             self._connections.values(),
             key=lambda c: (base_model not in c.base_models, len(c.waiting)),
@@ -120,3 +134,9 @@ class Hub:
             raise Unavailable("Too many requests are waiting for an answer; try again later.")
         connection.base_models.add(base_model)
         return connection
+
+
+def _fail_all(connection: Connection, code: str) -> None:
+    for request_id in connection.waiting:
+        failed = SampleOutput(request_id=request_id, part=SamplePart.FAILED, code=code)
+        connection.deliver(failed)

@@ -100,8 +100,13 @@ def register(registration: Registration, ctx: InWorker) -> None:
 
 @router.post("/lease")
 def lease(
-    registration: Registration, task: Annotated[list[Task], Query()], ctx: InWorker
+    registration: Registration,
+    task: Annotated[list[Task], Query()],
+    ctx: InWorker,
+    request: Request,
 ) -> Assignment | None:
+    if foundation_of(request).is_leaving.is_set():
+        return None
     return scheduling.lease(ctx.store, registration, ctx.now(), task)
 
 

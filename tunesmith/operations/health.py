@@ -17,6 +17,7 @@ from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation
 
 REMEMBERED_SECONDS = 1.0  # anybody may ask, and each check writes
+PATHS = ("/livez", "/healthz", "/readyz")
 _OK = "ok"
 
 
@@ -41,6 +42,8 @@ class Health:
                 "scheduler": self._scheduler(),
             }
             self._checked_at = time.monotonic()
+        if self.foundation.is_leaving.is_set():
+            return {**self._checks, "leaving": "The server is being stopped."}
         return self._checks
 
     async def _database(self) -> dict[str, str]:
