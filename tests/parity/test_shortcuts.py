@@ -5,13 +5,24 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
+from tests.generators import returned
 from tests.parity import rows
 from tests.parity.rows import Row
 from tests.parity.test_gradients import gradient_error
-from tests.tiny_models import make_tiny_gpt2, make_tiny_llama, make_tiny_qwen3
+from tests.tiny_models import (
+    make_tiny_gpt2,
+    make_tiny_llama,
+    make_tiny_mistral,
+    make_tiny_qwen3,
+)
 from tunesmith.engine import attention
+from tunesmith.engine.forward import predicted
 from tunesmith.engine.model import BaseModel
+from tunesmith.engine.packing import PackedBatch
+from tunesmith.engine.run import Run, close_run, open_run
 from tunesmith.engine.shortcuts import Shortcuts
 from tunesmith.engine.spec import TrainSpec
 
@@ -68,3 +79,33 @@ def test_long_segments_beside_short_ones_are_exact(
         llama, llama_folder, new_spec(rows.with_several_turns(8), batch_size=8)
     )
     assert error < 1e-6
+
+
+@pytest.mark.parametrize("make_model", [make_tiny_llama, make_tiny_mistral, make_tiny_qwen3])
+def test_lean_layers_keep_less_for_the_backward(
+    make_model: Callable[[Path], Path], tmp_path: Path, new_spec: Callable[..., TrainSpec]
+) -> None:
+    model = BaseModel.load(make_model(tmp_path / "model"))
+    run = returned(open_run(model, new_spec(rows.without_shared_prefix(4), batch_size=4)))
+    [batch] = run.micro_batches(run.batch(1))
+    kept = []
+    for is_lean in (True, False):
+        model.shortcuts = replace(model.shortcuts, lean_layers=is_lean)
+        kept.append(_bytes_kept(model, run, batch))
+    close_run(run)
+    assert kept[0] < 0.9 * kept[1]
+
+
+def _bytes_kept(model: BaseModel, run: Run, batch: PackedBatch) -> int:
+    """By all that autograd holds on to, beside what was there before."""
+    kept: list[Tensor] = []  # which keeps their places from being used again
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with model.adapters.routed([run.training_route]), saved_tensors_hooks(keep, lambda t: t):
+        predicted(model, batch)
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
+    fixed = {p.untyped_storage().data_ptr() for p in model.network.parameters()}
+    return sum(size for place, size in storages.items() if place not in fixed)

@@ -113,7 +113,7 @@ def over_segments(segments: Sequence[Segment], *, is_tiled: bool) -> Iterator[No
         _table.reset(token)
 
 
-def _attend(
+def attend(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -123,6 +123,7 @@ def _attend(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
+    """As transformers' attention interface has it."""
     own = _own.get()
     if own is not None:
         window = others.get("sliding_window") or 0
@@ -176,5 +177,5 @@ def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
     return None if is_ours else sdpa_mask(*args, **kwargs)
 
 
-AttentionInterface.register(NAME, _attend)
+AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, _mask)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tunesmith.engine import attention, last_layer
 from tunesmith.engine.examples import Example
 from tunesmith.engine.head import target_logprobs
+from tunesmith.engine.lean_layers import lean
 from tunesmith.engine.loss import Predicted
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
@@ -52,6 +53,8 @@ def _of_batch(model: BaseModel, batch: PackedBatch, compute: Callable[..., Tenso
     with ExitStack() as stack:
         is_tiled = model.shortcuts.tiled_attention and model.device.type == "cpu"
         stack.enter_context(attention.over_segments(batch.segments, is_tiled=is_tiled))
+        if model.shortcuts.lean_layers:
+            stack.enter_context(lean(model.network.get_decoder()))
         if model.shortcuts.narrow_last_layer:
             stack.enter_context(last_layer.narrowed(model, batch.logit_positions))
         return compute(
@@ -119,7 +122,8 @@ def _keep_what_holds(model: BaseModel) -> bool:
         wanted,
         replace(wanted, fused_head=False),
         replace(wanted, narrow_last_layer=False),
-        replace(wanted, fused_head=False, narrow_last_layer=False),
+        replace(wanted, lean_layers=False),
+        replace(wanted, fused_head=False, narrow_last_layer=False, lean_layers=False),
     ):
         model.shortcuts = shortcuts
         try:

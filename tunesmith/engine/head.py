@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 _CHUNK_LOGITS = 16 << 20  # of as many rows at a time as have that many
+_BLOCK_LOGITS = 1 << 19  # of these as many are held in fp32: they stay in a processor's cache
 
 
 def target_logprobs(
@@ -47,18 +48,20 @@ class _TargetLogprobs(torch.autograd.Function):
         sorted_rows = target_rows[order]
         for start in range(0, len(hidden), num_rows):
             end = min(start + num_rows, len(hidden))
-            logits = linear(hidden[start:end], weight, bias).float()
+            logits = linear(hidden[start:end], weight, bias)
             bounds = torch.searchsorted(sorted_rows, torch.tensor([start, end]))
             chosen = order[bounds[0] : bounds[1]]
             rows, tokens = target_rows[chosen] - start, targets[chosen]
-            probabilities = torch.softmax(logits, dim=-1)
             highest = logits.amax(-1)
-            log_totals = highest - probabilities.amax(-1).log()
-            logprobs[chosen] = logits[rows, tokens] - log_totals[rows]
             is_correct[chosen] = _is_first_highest(logits, highest, rows, tokens)
+            of_targets = logits[rows, tokens].float()
+            firsts = (torch.arange(end - start), first_targets[start:end])
+            of_firsts = logits[firsts].float()
+            log_totals = _softmax_in_place(logits, highest)
+            logprobs[chosen] = of_targets - log_totals[rows]
             if gradients is not None:
-                probabilities[torch.arange(end - start), first_targets[start:end]] -= 1
-                torch.mm(probabilities.to(weight.dtype), weight, out=gradients[start:end])
+                logits[firsts] = torch.expm1(of_firsts - log_totals).to(logits.dtype)
+                torch.mm(logits, weight, out=gradients[start:end])
         ctx.mark_non_differentiable(is_correct)
         ctx.save_for_backward(gradients, weight, target_rows, targets, first_targets)
         return logprobs, is_correct
@@ -75,6 +78,18 @@ class _TargetLogprobs(torch.autograd.Function):
             difference = weight[targets[others]].float() - weight[firsts[others]].float()
             total.index_add_(0, target_rows[others], difference * by_target[others, None])
         return total.to(gradients.dtype), None, None, None, None
+
+
+def _softmax_in_place(logits: Tensor, highest: Tensor) -> Tensor:
+    """Computed in fp32; returns the logarithm of each row's sum of exponentials."""
+    log_totals = highest.float()
+    num_rows = max(1, _BLOCK_LOGITS // logits.shape[-1])
+    for start in range(0, len(logits), num_rows):
+        block = slice(start, start + num_rows)
+        probabilities = torch.softmax(logits[block].float(), dim=-1)
+        log_totals[block] -= probabilities.amax(-1).log()
+        logits[block] = probabilities
+    return log_totals
 
 
 def _is_first_highest(logits: Tensor, highest: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:

@@ -14,3 +14,4 @@ class Shortcuts:
     supervised_rows: bool = True  # logits only where a target is predicted
     fused_head: bool = True  # and never all of them at once
     narrow_last_layer: bool = True  # the last layer's MLP only where a target is predicted
+    lean_layers: bool = True  # less is kept for the backward between the linear layers

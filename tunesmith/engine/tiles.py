@@ -17,6 +17,7 @@ from torch import Tensor
 
 TILE_TOKENS = 128  # longer segments are cut, so that little is computed above the diagonal
 _LENGTH_STEP = 16  # tiles of nearly the same length are padded to one
+_WIDTH_STEP = 32  # a softmax over rows of another width is half as slow again in bf16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,18 @@ class Tiles:
     query_rows: Tensor  # of (key heads, tiles, heads per key head, own)
     key_rows: Tensor  # of (key heads, tiles, seen)
     context_rows: Tensor | None  # of (key heads, context)
-    mask: Tensor  # (heads per key head * own, seen), added to the scores
+    num_context: int
+    num_seen: int  # of its own segment
+    mask: Tensor  # (heads per key head * own, own): added to the scores of the last keys seen
+
+    @property
+    def width(self) -> int:
+        """Of a row of scores: the context, what is seen, and nothing up to a round number."""
+        return -(-(self.num_context + self.num_seen) // _WIDTH_STEP) * _WIDTH_STEP
+
+    @property
+    def seen(self) -> slice:
+        return slice(self.num_context, self.num_context + self.num_seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +105,14 @@ def _tiles(
     if context:
         positions = torch.cat([torch.arange(start, end) for start, end in context])
         context_rows = (positions * key_heads + key_head).flatten()
-    mask = torch.full((own, before + own), float("-inf")).triu(before + 1)
+    mask = torch.full((own, own), float("-inf")).triu(1)
     return Tiles(
         num_tiles=len(members),
         query_rows=queries.clamp(max=last_query_row).flatten(),
         key_rows=(keys * key_heads + key_head[:, :, None]).clamp(max=last_key_row).flatten(),
         context_rows=context_rows,
+        num_context=sum(end - start for start, end in context),
+        num_seen=before + own,
         mask=mask.repeat(group, 1),
     )
 
@@ -110,6 +124,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: flo
 
 
 class _Attention(torch.autograd.Function):
+    """Scores are laid out as (key heads * tiles, heads per key head * own, width)."""
+
     @staticmethod
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: float
@@ -117,20 +133,12 @@ class _Attention(torch.autograd.Function):
         queries, keys, values = _rows(query), _rows(key), _rows(value)
         outputs, probabilities = [], []
         for tiles in tiling.tiles:
-            q = _taken(queries, tiles.query_rows, key.shape[1] * tiles.num_tiles)
-            k = _taken(keys, tiles.key_rows, len(q))
-            v = _taken(values, tiles.key_rows, len(q))
-            mask = tiles.mask.to(q.dtype).expand(len(q), -1, -1)
-            scores = torch.baddbmm(mask, q, k.mT, alpha=scale)
-            if tiles.context_rows is not None:
-                k = _taken(keys, tiles.context_rows, key.shape[1])
-                scores = torch.cat([_product(q, k.mT, scale), scores], dim=-1)
-            shares = torch.softmax(scores, dim=-1)
-            num_context = shares.shape[-1] - tiles.mask.shape[-1]
-            output = torch.bmm(shares[..., num_context:], v)
+            q = _taken(queries, tiles.query_rows, key.shape[1] * tiles.num_tiles).mul_(scale)
+            shares = torch.softmax(_scores(q, keys, tiles, key.shape[1]), dim=-1)
+            output = torch.bmm(shares[..., tiles.seen], _taken(values, tiles.key_rows, len(q)))
             if tiles.context_rows is not None:
                 v = _taken(values, tiles.context_rows, key.shape[1])
-                output += _product(shares[..., :num_context], v)
+                output += torch.bmm(_of_context(shares, tiles, len(v)), v).view(output.shape)
             outputs.append(output.view(-1, value.shape[-1]))
             probabilities.append(shares)
         ctx.save_for_backward(query, key, value, *probabilities)
@@ -148,35 +156,22 @@ class _Attention(torch.autograd.Function):
         value_gradients = torch.zeros(values.shape)
         query_gradients = []
         for tiles, shares in zip(ctx.tiling.tiles, probabilities, strict=True):
-            q = _taken(queries, tiles.query_rows, len(shares))
-            k = _taken(keys, tiles.key_rows, len(shares))
-            v = _taken(values, tiles.key_rows, len(shares))
+            q = _taken(queries, tiles.query_rows, len(shares)).mul_(ctx.scale)
             g = _taken(output_gradients, tiles.query_rows, len(shares))
-            share_gradients = torch.bmm(g, v.mT)
-            num_context = shares.shape[-1] - tiles.mask.shape[-1]
+            share_gradients = _products_with_all(g, values, tiles, key.shape[1], padding=0.0)
+            by_score = torch._softmax_backward_data(share_gradients, shares, -1, q.dtype)
+            of_query = torch.bmm(by_score[..., tiles.seen], _taken(keys, tiles.key_rows, len(q)))
+            # The other way round, (keysᵀ)ᵀ: a transposed part of the scores would be copied.
+            _add(key_gradients, tiles.key_rows, torch.bmm(q.mT, by_score[..., tiles.seen]))
+            _add(value_gradients, tiles.key_rows, torch.bmm(g.mT, shares[..., tiles.seen]))
             if tiles.context_rows is not None:
-                context_k = _taken(keys, tiles.context_rows, key.shape[1])
-                context_v = _taken(values, tiles.context_rows, key.shape[1])
-                share_gradients = torch.cat([_product(g, context_v.mT), share_gradients], dim=-1)
-            score_gradients = torch._softmax_backward_data(share_gradients, shares, -1, q.dtype)
-            own = score_gradients[..., num_context:]
-            query_gradient = _product(own, k, ctx.scale)
-            _add(key_gradients, tiles.key_rows, _product(own.mT, q, ctx.scale))
-            _add(value_gradients, tiles.key_rows, torch.bmm(shares[..., num_context:].mT, g))
-            if tiles.context_rows is not None:
-                before = score_gradients[..., :num_context]
-                query_gradient += _product(before, context_k, ctx.scale)
-                flat = (len(context_k), -1, num_context)
-                context_gradient = _product(
-                    before.reshape(flat).mT, q.view(len(context_k), -1, q.shape[-1]), ctx.scale
-                )
-                _add(key_gradients, tiles.context_rows, context_gradient)
-                context_gradient = torch.bmm(
-                    shares[..., :num_context].reshape(flat).mT,
-                    g.view(len(context_k), -1, g.shape[-1]),
-                )
-                _add(value_gradients, tiles.context_rows, context_gradient)
-            query_gradients.append(query_gradient.view(-1, query.shape[-1]))
+                k = _taken(keys, tiles.context_rows, key.shape[1])
+                by_score, shares = (_of_context(x, tiles, len(k)) for x in (by_score, shares))
+                of_query += torch.bmm(by_score, k).view(of_query.shape)
+                q, g = (x.view(len(k), -1, x.shape[-1]) for x in (q, g))
+                _add(key_gradients, tiles.context_rows, torch.bmm(q.mT, by_score))
+                _add(value_gradients, tiles.context_rows, torch.bmm(g.mT, shares))
+            query_gradients.append(of_query.mul_(ctx.scale).view(-1, query.shape[-1]))
         query_gradients.append(queries[-1:])
         return (
             _chosen(torch.cat(query_gradients), ctx.tiling.output_rows).view(query.shape),
@@ -185,6 +180,33 @@ class _Attention(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _scores(q: Tensor, keys: Tensor, tiles: Tiles, key_heads: int) -> Tensor:
+    scores = _products_with_all(q, keys, tiles, key_heads, padding=float("-inf"))
+    num_own = tiles.mask.shape[-1]
+    scores[..., tiles.seen.stop - num_own : tiles.seen.stop] += tiles.mask.to(scores.dtype)
+    return scores
+
+
+def _products_with_all(
+    of_queries: Tensor, of_keys: Tensor, tiles: Tiles, key_heads: int, *, padding: float
+) -> Tensor:
+    """Of each query's row with the rows of all keys that its tile sees, where its scores are."""
+    products = of_queries.new_empty(*of_queries.shape[:2], tiles.width)
+    products[..., tiles.seen.stop :] = padding
+    seen = _taken(of_keys, tiles.key_rows, len(of_queries))
+    torch.bmm(of_queries, seen.mT, out=products[..., tiles.seen])
+    if tiles.context_rows is not None:
+        context = _taken(of_keys, tiles.context_rows, key_heads)
+        flat = of_queries.view(key_heads, -1, of_queries.shape[-1])
+        torch.bmm(flat, context.mT, out=_of_context(products, tiles, key_heads))
+    return products
+
+
+def _of_context(scores: Tensor, tiles: Tiles, key_heads: int) -> Tensor:
+    """(key heads, all tiles' rows, context), a view"""
+    return scores.view(key_heads, -1, tiles.width)[..., : tiles.num_context]
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -202,13 +224,7 @@ def _taken(rows: Tensor, indices: Tensor, batch: int) -> Tensor:
     return _chosen(rows, indices).view(batch, -1, rows.shape[-1])
 
 
-def _product(a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
-    """scale * a @ b; `b` may stand for several neighbours in the batch of `a`."""
-    joined = a.reshape(len(b), -1, a.shape[-1])
-    nothing = a.new_empty(()).expand(len(b), joined.shape[1], b.shape[-1])
-    product = torch.baddbmm(nothing, joined, b, beta=0, alpha=scale)
-    return product.view(len(a), -1, b.shape[-1])
-
-
 def _add(sums: Tensor, indices: Tensor, gradients: Tensor) -> None:
-    sums.index_add_(0, indices, gradients.reshape(len(indices), -1).to(sums.dtype))
+    """`gradients` are (batch, size, rows each)."""
+    rows = gradients.mT.reshape(len(indices), -1)
+    sums.index_add_(0, indices, rows.to(sums.dtype))
