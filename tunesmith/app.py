@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import tunesmith
-from tunesmith.dialects import DIALECTS, admin, cloudflare, openai, platform
+from tunesmith.dashboard import files as dashboard
+from tunesmith.dialects import admin, cloudflare, openai, platform
 from tunesmith.domain.accounts import USER_SCOPES, Scope, new_secret
 from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.fleet import housekeeping, routes
@@ -103,8 +104,8 @@ def build(settings: Settings) -> Application:
     mount(app, platform.PREFIX, platform_app)
     mount(app, admin.PREFIX, admin_app)
     mount(app, routes.PREFIX, routes.build(foundation, hub))
-    _add_index(app)
     health.add_routes(app, checked)
+    app.router.routes.extend(dashboard.routes())
     app.add_middleware(JsonLimit)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.cors_origins))
@@ -268,11 +269,3 @@ def _wandb(settings: Settings) -> wandb_runs.Wandb:
     return wandb_runs.Wandb(
         api_key=None if key is None else key.get_secret_value(), base_url=settings.wandb_base_url
     )
-
-
-def _add_index(app: FastAPI) -> None:
-    @app.get("/")
-    async def index() -> dict[str, object]:
-        """For people who open the address in a browser."""
-        apis = [dialect.PREFIX for dialect in DIALECTS]
-        return {"name": "Tunesmith", "apis": apis, "ready": "/readyz"}

@@ -183,6 +183,10 @@ ASKS: dict[str, list[Ask]] = {
         for name in ("dataset_id", "dataset_file")
     ],
     "POST /api/v1/fine-tuning/estimate-cost": [Ask(body={"baseModel": BASE, "datasetSize": 9})],
+    "POST /api/v1/fine-tuning/estimates": [
+        Ask(body={"baseModel": BASE, "examples": 9}),
+        Ask(body={"baseModel": BASE, "dataset": "{dataset_id}"}),
+    ],
     "POST /api/v1/datasets": [Ask(files={"file": ("a.jsonl", ROWS)})],
     "POST /api/v1/ai/chat/completions": [
         Ask(body={"model": f"{{{name}}}", "messages": HI}) for name in ("name", "model_name")

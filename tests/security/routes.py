@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
 
 PREFIXES = ("/v1", "/client/v4", "/api/v1", "/admin/v1", "/fleet/v1")
 
@@ -28,6 +29,8 @@ def _walk(app: Any, prefix: str) -> Iterator[tuple[str, str, str]]:
         if hasattr(route, "effective_route_contexts"):
             for inner in route.effective_route_contexts():
                 yield from _methods(inner, prefix)
+        elif isinstance(getattr(route, "app", None), StaticFiles):
+            continue  # the dashboard's files are for everybody
         elif hasattr(route, "app") and not hasattr(route, "methods"):
             yield from _walk(route.app, prefix + route.path)
         else:

@@ -37,6 +37,7 @@ CHANGES_NOTHING = {
     "POST /v1/fine_tuning/alpha/graders/run",
     "POST /v1/fine_tuning/alpha/graders/validate",
     "POST /api/v1/fine-tuning/estimate-cost",
+    "POST /api/v1/fine-tuning/estimates",
     "POST /admin/v1/estimates",
     "POST /fleet/v1/register",
     "POST /fleet/v1/lease",

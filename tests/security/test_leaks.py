@@ -28,6 +28,7 @@ OPEN = {
         for method in ("GET", "HEAD")
     ),
     "GET /",
+    "HEAD /",
     "GET /livez",
     "GET /healthz",
     "GET /readyz",
@@ -37,6 +38,7 @@ SOCKETS = {"WEBSOCKET /fleet/v1/tokens"}  # tests/unit/fleet/test_hub.py
 NEEDS_NO_SCOPE = {
     "GET /v1/models",
     "GET /v1/models/{name:path}",
+    "GET /api/v1/auth/whoami",
     "GET /client/v4/user",
     "GET /client/v4/user/tokens/verify",
     "GET /client/v4/accounts",

@@ -5,12 +5,13 @@ The constants and where they come from are in docs/explanation/estimates.md.
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunesmith.domain.devices import Device, DeviceKind
 
 DEFAULT_EXAMPLE_TOKENS = 256.0
 STARTUP_SECONDS = 15.0
+BYTES_PER_TOKEN = 4.0  # of text in JSON Lines, where nobody has counted
 READ_BYTES_PER_SECOND = 500e6
 MAX_TOKENS_PER_SECOND = 50_000.0  # small models wait for the processor that feeds the device
 
@@ -19,6 +20,8 @@ _UTILISATION = 0.3  # of the peak
 _CPU_CORE_FLOPS = 20e9  # sustained
 _MPS_FLOPS = 2e12  # sustained
 _UNLISTED_GPU_PEAK = 60e12
+_MEASURED_RANGE = (0.75, 1.5)  # of the likely time: other lengths, and others on the machine
+_MODELLED_RANGE = (0.4, 3.0)
 # Dense bf16 or fp16 with tensor cores; the first name that a device's has counts.
 _GPU_PEAKS = (
     ("B200", 2250e12),
@@ -59,6 +62,13 @@ class Estimate:
     cost: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateRange:
+    low: Estimate
+    likely: Estimate
+    high: Estimate
+
+
 def estimate(
     pace: Pace, *, num_passes: int, tokens_per_example: float, price_per_hour: float
 ) -> Estimate:
@@ -71,6 +81,18 @@ def estimate(
         minutes=minutes,
         cost=round(minutes / 60 * price_per_hour, 2),
     )
+
+
+def as_range(likely: Estimate) -> EstimateRange:
+    """How far off an estimate may be: further where nobody has measured."""
+    low, high = _MEASURED_RANGE if likely.pace.is_measured else _MODELLED_RANGE
+    return EstimateRange(low=_times(likely, low), likely=likely, high=_times(likely, high))
+
+
+def _times(likely: Estimate, factor: float) -> Estimate:
+    minutes = max(1, math.ceil(likely.minutes * factor))
+    cost = round(likely.cost * minutes / likely.minutes, 2)
+    return replace(likely, minutes=minutes, cost=cost)
 
 
 def auto_passes(num_examples: int) -> int:

@@ -43,5 +43,13 @@ class Deployment:
     deployed_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedModel:
+    """A model and its name; it answers only if the deployment says since when."""
+
+    model: TunedModel
+    deployment: Deployment
+
+
 def new_short_id() -> str:
     return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(SHORT_ID_LENGTH))

@@ -8,7 +8,8 @@ from tunesmith.domain.errors import Conflict, NotFound, Unavailable
 from tunesmith.domain.events import EventKind
 from tunesmith.domain.ids import to_base36
 from tunesmith.domain.jobs import Action, Job
-from tunesmith.domain.models import Deployment, TunedModel
+from tunesmith.domain.models import DeployedModel, Deployment, TunedModel
+from tunesmith.domain.paging import Slice
 from tunesmith.services import audit
 from tunesmith.services.context import Context
 from tunesmith.services.jobs import tell
@@ -43,6 +44,12 @@ def find(ctx: Context, job: Job) -> Deployment | None:
     if job.model_name is None:
         return None
     return ctx.store.deployments.find(job.model_name, job.organization_id)
+
+
+def list_(ctx: Context, *, offset: int, limit: int) -> Slice[DeployedModel]:
+    """What the organization's finished jobs have left, newest first, whether it answers or not."""
+    ctx.require(Scope.JOBS_READ)
+    return ctx.store.models.list_deployments(ctx.owner, offset=offset, limit=limit)
 
 
 def deploy(ctx: Context, job_id: UUID) -> Job:

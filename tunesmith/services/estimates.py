@@ -8,8 +8,9 @@ from tunesmith.domain import estimates
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.devices import Device, DeviceKind
 from tunesmith.domain.errors import InvalidRequest
-from tunesmith.domain.estimates import Estimate, Pace
+from tunesmith.domain.estimates import Estimate, EstimateRange, Pace
 from tunesmith.domain.events import EventKind
+from tunesmith.domain.files import File
 from tunesmith.domain.hyperparameters import MAX_EPOCHS, Method
 from tunesmith.domain.jobs import Job
 from tunesmith.services import hardware
@@ -50,6 +51,26 @@ def estimate(
         tokens_per_example=min(tokens_per_example, model.context_tokens),
         price_per_hour=price,
     )
+
+
+def estimate_range(
+    ctx: Context,
+    model: BaseModel,
+    num_examples: int,
+    *,
+    num_epochs: int,
+    tokens_per_example: float | None,
+) -> EstimateRange:
+    """As `estimate`, with how far off that may be."""
+    likely = estimate(
+        ctx, model, num_examples, num_epochs=num_epochs, tokens_per_example=tokens_per_example
+    )
+    return estimates.as_range(likely)
+
+
+def guess_length(file: File, num_examples: int) -> float:
+    """Tokens of an example, of a file that nobody has counted."""
+    return max(1.0, file.blob.size_bytes / num_examples / estimates.BYTES_PER_TOKEN)
 
 
 def learn(store: Store, job: Job, worker: str, now: datetime) -> None:

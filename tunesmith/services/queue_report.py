@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import count
 from uuid import UUID
 
 from tunesmith.domain import fair_share
@@ -51,6 +52,17 @@ def list_all(ctx: Context) -> list[Explanation]:
     """Of every organization, in the order in which they would begin."""
     ctx.require(Scope.OPERATOR)
     return _explain(ctx.store, ctx.now())
+
+
+def list_own(ctx: Context) -> list[Explanation]:
+    """The caller's jobs that wait, in the order in which they would begin.
+
+    Positions count the caller's own jobs alone: a list tells nobody how much others have to do.
+    """
+    ctx.require(Scope.JOBS_READ)
+    own = [one for one in _explain(ctx.store, ctx.now()) if one.organization_id == ctx.owner]
+    positions = count(1)
+    return [one if one.position is None else replace(one, position=next(positions)) for one in own]
 
 
 def explain(ctx: Context, job_id: UUID) -> Explanation | None:

@@ -7,7 +7,8 @@ from pydantic import TypeAdapter
 
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.files import Artifact
-from tunesmith.domain.models import TunedModel
+from tunesmith.domain.models import DeployedModel, Deployment, TunedModel
+from tunesmith.domain.paging import Slice
 from tunesmith.store.rows import Row, plain
 from tunesmith.store.tables import (
     base_model_names,
@@ -118,6 +119,20 @@ class Models:
         )
         return tuple(_tuned(row) for row in self._connection.execute(query).mappings())
 
+    def list_deployments(self, owner: UUID, *, offset: int, limit: int) -> Slice[DeployedModel]:
+        """Newest first, whether they answer or not."""
+        own = deployments.c.organization_id == owner
+        joined = _WITH_SLUG.add_columns(deployments.c.name, deployments.c.deployed_at).join(
+            deployments, deployments.c.model_id == tuned_models.c.id
+        )
+        query = joined.where(own).order_by(deployments.c.seq.desc()).offset(offset).limit(limit)
+        count = sa.select(sa.func.count()).select_from(deployments).where(own)
+        rows = self._connection.execute(query).mappings()
+        return Slice(
+            items=tuple(_deployed(row) for row in rows),
+            count=self._connection.execute(count).scalar_one(),
+        )
+
     def find_named(self, name: str, owner: UUID) -> TunedModel | None:
         """The one that has been deployed under that name."""
         query = _WITH_SLUG.join(deployments, deployments.c.model_id == tuned_models.c.id).where(
@@ -151,6 +166,19 @@ class Models:
         where = registered_adapters.c.model_id == model_id
         self._connection.execute(sa.delete(registered_adapters).where(where))
         self._connection.execute(sa.delete(tuned_models).where(tuned_models.c.id == model_id))
+
+
+def _deployed(row: Row) -> DeployedModel:
+    model = _tuned(row)
+    return DeployedModel(
+        model=model,
+        deployment=Deployment(
+            model_id=model.id,
+            organization_id=model.organization_id,
+            name=row["name"],
+            deployed_at=row["deployed_at"],
+        ),
+    )
 
 
 def _tuned(row: Row) -> TunedModel:

@@ -34,6 +34,13 @@ class Shares:
         query = sa.select(scheduler.c.virtual_time).with_for_update()
         return float(self._connection.execute(query).scalar_one())
 
+    def tokens_by_day(self, owner: UUID, first_day: int) -> dict[int, int]:
+        """Of the days since 1970 on which the organization has trained."""
+        query = sa.select(trained_tokens.c.day, trained_tokens.c.tokens).where(
+            trained_tokens.c.organization_id == owner, trained_tokens.c.day >= first_day
+        )
+        return {day: tokens for day, tokens in self._connection.execute(query)}
+
     def find_time(self) -> float:
         """The virtual time, for who only looks."""
         return float(self._connection.execute(sa.select(scheduler.c.virtual_time)).scalar_one())

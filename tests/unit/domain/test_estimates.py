@@ -1,9 +1,10 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from tunesmith.domain.devices import Device, DeviceKind
-from tunesmith.domain.estimates import Pace, auto_passes, estimate, flops, modelled_pace
+from tunesmith.domain.estimates import Pace, as_range, auto_passes, estimate, flops, modelled_pace
 from tunesmith.domain.hyperparameters import Hyperparameters
 
 SIZES = [*range(1, 40_000), 10**6, 10**9]
@@ -94,3 +95,18 @@ def test_weights_that_are_larger_take_longer_to_load() -> None:
         for n in (2 * 10**9, 16 * 10**9)
     )
     assert 0 < small < large
+
+
+def test_what_nobody_has_measured_may_be_further_off() -> None:
+    def spread(*, is_measured: bool) -> float:
+        likely = estimate(
+            replace(pace(), is_measured=is_measured),
+            num_passes=6000,
+            tokens_per_example=100,
+            price_per_hour=6.0,
+        )
+        made = as_range(likely)
+        assert made.low.cost <= made.likely.cost <= made.high.cost
+        return made.high.minutes / made.low.minutes
+
+    assert 1 < spread(is_measured=True) < spread(is_measured=False)

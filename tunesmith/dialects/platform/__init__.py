@@ -12,8 +12,10 @@ from tunesmith.dialects.platform import (
     chat,
     datasets,
     documentation,
+    identity,
     jobs,
     observation,
+    overview,
 )
 from tunesmith.dialects.platform.errors import render
 from tunesmith.dialects.platform.paths import BothSlashForms
@@ -43,7 +45,7 @@ def build(
     app.state.file_id_of = file_id_of
     render_errors_with(app, render)
     app.add_middleware(BothSlashForms)
-    for module in (jobs, observation, catalogue, datasets):
+    for module in (jobs, observation, overview, catalogue, datasets, identity):
         app.include_router(module.router, responses=documentation.ERRORS)
     app.include_router(chat.router, responses=documentation.CHAT_ERRORS)
     documentation.complete(app)

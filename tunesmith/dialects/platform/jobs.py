@@ -6,7 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.platform import documentation, references, schemas, translate
+from tunesmith.dialects.platform import (
+    documentation,
+    references,
+    schemas,
+    translate,
+    translate_overview,
+)
+from tunesmith.dialects.platform import schemas_overview as wire
 from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller, read_at_once
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import WrongState
@@ -21,19 +28,24 @@ MAX_WARNINGS = 20  # about fields that nobody knows
 
 
 @router.get("", openapi_extra=documentation.query(**translate.PAGE, **translate.SEARCH))
-def list_jobs(request: Request, response: Response, ctx: ToRead) -> schemas.JobList:
+def list_jobs(request: Request, response: Response, ctx: ToRead) -> wire.JobList:
     """`Link` leads to the next page, at the same cost however many have been turned."""
+    with_progress = translate.wants_progress(request.query_params)
     wanted = translate.job_search(request.query_params)
     if wanted.base_model is not None:
         wanted = replace(wanted, base_model=_name_of(ctx, wanted.base_model))
     found = jobs.search(ctx, wanted)
-    items = [translate.job_item(job) for job in found.items]
-    if len(items) == wanted.limit:
-        following = request.url.include_query_params(after=items[-1].id).remove_query_params(
-            "offset"
-        )
+    if len(found.items) == wanted.limit:
+        last = translate.job_id(found.items[-1])
+        following = request.url.include_query_params(after=last).remove_query_params("offset")
         response.headers["Link"] = f'<{following}>; rel="next"'
-    return schemas.JobList(count=found.count, limit=wanted.limit, offset=wanted.offset, jobs=items)
+    shown = translate_overview.job_item_with_progress if with_progress else translate.job_item
+    return wire.JobList(
+        count=found.count,
+        limit=wanted.limit,
+        offset=wanted.offset,
+        jobs=[shown(job) for job in found.items],
+    )
 
 
 @router.post(

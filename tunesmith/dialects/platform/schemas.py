@@ -208,13 +208,6 @@ class Job(JobItem):
     metrics: LastMetrics | None
 
 
-class JobList(BaseModel):
-    count: int
-    limit: int
-    offset: int
-    jobs: list[JobItem]
-
-
 class JobStatus(BaseModel):
     id: str
     status: Status

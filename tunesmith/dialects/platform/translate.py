@@ -70,7 +70,11 @@ _HOST_PATH = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/)+[\w.@+-]*")
 
 
 def job_id(job: Job) -> str:
-    return f"ftjob_{to_base36(job.id)}"
+    return outer_job_id(job.id)
+
+
+def outer_job_id(inner: UUID) -> str:
+    return f"ftjob_{to_base36(inner)}"
 
 
 def dataset_id(inner: UUID) -> str:
@@ -153,6 +157,11 @@ SEARCH: dict[str, dict[str, Any]] = {
     "sortBy": {"type": "string", "enum": list(_ORDERS), "default": "createdAt"},
     "sortOrder": {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
     "after": {"type": "string", "description": "The last job seen, instead of an offset."},
+    "include": {
+        "type": "string",
+        "enum": ["progress"],
+        "description": "Adds `progress` to each job: its status in full, step, losses and error.",
+    },
 }
 
 
@@ -182,6 +191,12 @@ def job_search(query: Mapping[str, str]) -> JobSearch:
         limit=limit,
         after=_after(query),
     )
+
+
+def wants_progress(query: Mapping[str, str]) -> bool:
+    if query.get("include", "progress") != "progress":
+        raise InvalidRequest("include: `progress` is all there is.", param="include")
+    return "include" in query
 
 
 def _after(query: Mapping[str, str]) -> UUID | None:
@@ -253,14 +268,14 @@ def created_job(job: Job) -> schemas.CreatedJob:
 
 
 def job_item(job: Job) -> schemas.JobItem:
-    return schemas.JobItem(**_item(job))
+    return schemas.JobItem(**item(job))
 
 
 def job(job: Job, base: BaseModel | None, deployment: Deployment | None) -> schemas.Job:
     validation = job.validation_file
     deployed_at = None if deployment is None else deployment.deployed_at
     return schemas.Job(
-        **_item(job),
+        **item(job),
         trainingDataset=job.training_file.reference or dataset_id(job.training_file.file_id),
         trainingFile=job.training_file.filename,
         validationFile=(
@@ -278,14 +293,14 @@ def job(job: Job, base: BaseModel | None, deployment: Deployment | None) -> sche
 
 
 def job_status(job: Job) -> schemas.JobStatus:
-    item = _item(job)
+    found = item(job)
     kept = ("id", "status", "trainedTokens", "startedAt", "finishedAt", "updatedAt")
     return schemas.JobStatus(
-        **{name: item[name] for name in kept}, metrics=last_metrics(job), error=error(job)
+        **{name: found[name] for name in kept}, metrics=last_metrics(job), error=error(job)
     )
 
 
-def _item(job: Job) -> dict[str, Any]:
+def item(job: Job) -> dict[str, Any]:
     return {
         "id": job_id(job),
         "name": job.name,

@@ -1,0 +1,102 @@
+"""Overview: what waits and why, the curves of a job, which models answer, and estimates."""
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.dialects.platform import documentation, schemas, translate, translate_overview
+from tunesmith.dialects.platform import schemas_overview as wire
+from tunesmith.dialects.platform.auth import ToRead, as_caller
+from tunesmith.domain.accounts import Scope
+from tunesmith.domain.errors import InvalidRequest
+from tunesmith.domain.hyperparameters import AUTO, Hyperparameters, Method
+from tunesmith.services import datasets, deployments, estimates, jobs, models, queue_report, usage
+from tunesmith.services.context import Context
+
+router = APIRouter(prefix="/fine-tuning", tags=["overview"])
+
+MAX_POINTS = 1000
+MAX_WAITING = 100
+DEFAULT_DAYS = 30
+MAX_DAYS = 366
+DAYS = {"type": "integer", "minimum": 1, "maximum": MAX_DAYS, "default": DEFAULT_DAYS}
+
+
+@router.get("/jobs/{job_id}/curves")
+def retrieve_curves(job_id: str, ctx: ToRead) -> wire.Curves:
+    """Every figure of up to 1,000 steps, evenly apart, the last among them."""
+    job, steps = jobs.list_metrics(ctx, translate.inner_job_id(job_id), MAX_POINTS)
+    return wire.Curves(
+        jobId=translate.job_id(job),
+        totalSteps=None if job.progress is None else job.progress.total_steps,
+        points=[translate_overview.point(figures) for figures in steps],
+    )
+
+
+@router.get("/queue")
+def list_queue(ctx: ToRead) -> wire.Queue:
+    """The organization's first 100 jobs that wait, as they would begin, and why they wait."""
+    waiting = queue_report.list_own(ctx)
+    first = [
+        translate_overview.waiting(one, jobs.get(ctx, one.job_id).name)
+        for one in waiting[:MAX_WAITING]
+    ]
+    return wire.Queue(count=len(waiting), jobs=first)
+
+
+@router.get("/models", openapi_extra=documentation.query(**translate.PAGE))
+def list_models(request: Request, ctx: ToRead) -> wire.ModelList:
+    """What finished jobs have left, newest first, whether it answers already or not."""
+    limit, offset = translate.page(request.query_params)
+    found = deployments.list_(ctx, offset=offset, limit=limit)
+    items = [translate_overview.model(one) for one in found.items]
+    return wire.ModelList(count=found.count, limit=limit, offset=offset, models=items)
+
+
+@router.get("/usage", openapi_extra=documentation.query(days=DAYS))
+def retrieve_usage(request: Request, ctx: ToRead) -> wire.Usage:
+    """What was trained on each of the last days."""
+    num_days = translate.integer(request.query_params, "days", DEFAULT_DAYS, 1, MAX_DAYS)
+    by_day = usage.trained_tokens_by_day(ctx, num_days)
+    days = [wire.DayOfUsage(date=str(day), trainedTokens=n) for day, n in by_day.items()]
+    return wire.Usage(trainedTokens=sum(by_day.values()), days=days)
+
+
+@router.post("/estimates", openapi_extra=schemas.openapi_body(wire.AskRange))
+async def estimate_range(request: Request) -> wire.EstimateRange:
+    """Time and price from low to high, and what "auto" comes to. Other fields are passed over."""
+    async with as_caller(request, Scope.JOBS_READ, writes=False):
+        pass  # the body is judged last
+    body, _ = await schemas.read(request, wire.AskRange)
+    async with as_caller(request, Scope.JOBS_READ, writes=False) as ctx:
+        return await run_in_threadpool(_estimate, ctx, body)
+
+
+def _estimate(ctx: Context, body: wire.AskRange) -> wire.EstimateRange:
+    model = models.find_base(ctx, body.baseModel)
+    if model is None:
+        raise InvalidRequest(
+            f"The model {body.baseModel[:200]!r} is not available for fine-tuning.",
+            param="baseModel",
+            code="model_not_available",
+        )
+    examples, length = _size(ctx, body)
+    asked = Hyperparameters(num_epochs=body.epochs or AUTO, batch_size=body.batchSize or AUTO)
+    resolved = asked.resolved(examples)
+    assert isinstance(resolved.num_epochs, int)
+    made = estimates.estimate_range(
+        ctx, model, examples, num_epochs=resolved.num_epochs, tokens_per_example=length
+    )
+    return translate_overview.estimated(model, examples, made, resolved, Method(body.method))
+
+
+def _size(ctx: Context, body: wire.AskRange) -> tuple[int, float | None]:
+    """How many examples, and how many tokens in each, as far as is known."""
+    if body.dataset is None:
+        if body.examples is None:
+            raise InvalidRequest("Send `dataset` or `examples`.", param="examples")
+        return body.examples, body.tokensPerExample
+    file = datasets.get(ctx, translate.inner_id("file", "ds_", body.dataset))
+    examples = file.num_examples or datasets.count_examples(ctx.house.blobs, file.blob)
+    if not examples:
+        raise InvalidRequest("The dataset has no examples.", param="dataset")
+    return examples, body.tokensPerExample or estimates.guess_length(file, examples)
