@@ -52,7 +52,9 @@ def small_job_peers(batch: int) -> list[Configuration]:
 
 
 def ablation() -> list[Configuration]:
-    """From the padded textbook to all that there is, one technique more in each row."""
+    """From the padded textbook to all that there is, one technique more in each row; then all but
+    one.
+    """
     textbook = Program("benchmarks.textbook")
     unshared = {"constants": {"tunesmith.engine.trie:MIN_SHARED_TOKENS": 1_000_000}}
     row = Configuration
@@ -66,7 +68,25 @@ def ablation() -> list[Configuration]:
             options=unshared,
         ),
         row(name="+ shared prefixes once", program=OURS.program),
+        row(name="all, without large blocks kept", program=OURS.program, allocator=False),
+        row(name="all, without bf16", program=OURS.program, precision="fp32"),
+        *(_without(name, shortcuts) for name, shortcuts in _SHORTCUTS.items()),
     ]
+
+
+_SHORTCUTS = {
+    "attention in tiles": ["tiled_attention"],
+    "the head that keeps no logits": ["fused_head"],
+    "logits of supervised tokens alone": ["fused_head", "supervised_rows"],
+    "the narrow last layer": ["narrow_last_layer"],
+    "layers that keep less": ["lean_layers"],
+}
+
+
+def _without(name: str, shortcuts: list[str]) -> Configuration:
+    return Configuration(
+        name=f"all, without {name}", program=OURS.program, options={"without": shortcuts}
+    )
 
 
 def _peer(

@@ -38,7 +38,7 @@ def measure(session: Session, model: str, workload: str, counts: Sequence[int]) 
         _ours(session, model, workload, f"{count} equal", equal[:count])
     best = _quickest_peer(session, model, workload, equal[0])
     _in_turn(session, model, workload, equal, best, counts)
-    _in_parallel(session, model, workload, equal, best, counts)
+    _in_parallel(session, model, workload, equal, best, [count for count in counts if count <= 8])
 
 
 def measure_mixed(session: Session, model: str, workload: str) -> None:
@@ -46,6 +46,20 @@ def measure_mixed(session: Session, model: str, workload: str) -> None:
         Small(prepared(session, model, workload, size, skip=1000 * number), rank)
         for number, (size, rank) in enumerate(MIXED)
     ]
+    known = {"model": model, "workload": workload, "jobs": "8 mixed"}
+    if not session.known("makespan", **known, configuration="tunesmith"):
+        _ours_mixed(session, model, workload, mixed)
+    best = _quickest_peer(session, model, workload, mixed[0])
+    if session.known("makespan", **known, configuration=f"{best.name} in turn"):
+        return
+    began_at = time.monotonic()
+    for small in mixed:
+        _train(session, model, workload, small, best)
+    seconds = time.monotonic() - began_at
+    _add(session, model, workload, "8 mixed", f"{best.name} in turn", seconds)
+
+
+def _ours_mixed(session: Session, model: str, workload: str, mixed: list[Small]) -> None:
     with service.running(session, model, "mixed") as running:
         began_at = time.monotonic()
         names = [
@@ -58,15 +72,12 @@ def measure_mixed(session: Session, model: str, workload: str) -> None:
         seconds = time.monotonic() - began_at
         peak = service.host_peak_bytes(running)
     _add(session, model, workload, "8 mixed", "tunesmith", seconds, peak_bytes=peak)
-    best = _quickest_peer(session, model, workload, mixed[0])
-    began_at = time.monotonic()
-    for small in mixed:
-        _train(session, model, workload, small, best)
-    seconds = time.monotonic() - began_at
-    _add(session, model, workload, "8 mixed", f"{best.name} in turn", seconds)
 
 
 def _ours(session: Session, model: str, workload: str, jobs: str, small: list[Small]) -> None:
+    asked = {"model": model, "workload": workload, "jobs": jobs}
+    if session.known("makespan", **asked, configuration="tunesmith"):
+        return
     with service.running(session, model, "makespan") as running:
         began_at = time.monotonic()
         ids = [service.submit(running, s.files.rows, EXAMPLES_PER_STEP) for s in small]
@@ -78,12 +89,18 @@ def _ours(session: Session, model: str, workload: str, jobs: str, small: list[Sm
 
 def _quickest_peer(session: Session, model: str, workload: str, small: Small) -> Configuration:
     """By the wall time of one process, start-up included."""
-    took = []
-    for peer in configurations.small_job_peers(EXAMPLES_PER_STEP):
-        began_at = time.monotonic()
-        _train(session, model, workload, small, peer)
-        took.append((time.monotonic() - began_at, peer))
-    return min(took, key=lambda timed: timed[0])[1]
+    seconds = {}
+    peers = configurations.small_job_peers(EXAMPLES_PER_STEP)
+    for peer in peers:
+        asked = {"model": model, "workload": workload, "configuration": peer.name}
+        if not session.known("one small job", **asked):
+            began_at = time.monotonic()
+            _train(session, model, workload, small, peer)
+            took = time.monotonic() - began_at
+            session.add("one small job", f"{peer.name}: {took:.1f} s", **asked, seconds=took)
+        [record] = session.known("one small job", **asked)
+        seconds[peer.name] = record["seconds"]
+    return min(peers, key=lambda peer: seconds[peer.name])
 
 
 def _in_turn(
@@ -95,6 +112,9 @@ def _in_turn(
     counts: Sequence[int],
 ) -> None:
     """One series; what the first few took is their makespan."""
+    asked = {"model": model, "workload": workload, "configuration": f"{peer.name} in turn"}
+    if session.known("makespan", **asked, jobs=f"{max(counts)} equal"):
+        return
     began_at = time.monotonic()
     for number, job in enumerate(small, start=1):
         _train(session, model, workload, job, peer)
@@ -113,7 +133,9 @@ def _in_parallel(
 ) -> None:
     half = max(1, session.threads // 2)
     for count in counts:
-        if count == 1:
+        name = f"{peer.name} two at a time"
+        asked = {"model": model, "workload": workload, "configuration": name}
+        if count == 1 or session.known("makespan", **asked, jobs=f"{count} equal"):
             continue
         began_at = time.monotonic()
         with ThreadPoolExecutor(2) as two:
@@ -124,7 +146,6 @@ def _in_parallel(
             for future in futures:
                 future.result()
         seconds = time.monotonic() - began_at
-        name = f"{peer.name} two at a time"
         _add(session, model, workload, f"{count} equal", name, seconds)
 
 

@@ -1,6 +1,7 @@
 """The engine on one job, as a host runs it: `python -m benchmarks.ours JOB`."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def main() -> None:
 
 
 def load(job: Job) -> BaseModel:
-    return BaseModel.load(Path(job.model), device=job.device, precision=job.precision)
+    model = BaseModel.load(Path(job.model), device=job.device, precision=job.precision)
+    model.shortcuts = replace(
+        model.shortcuts, **dict.fromkeys(job.options.get("without", []), False)
+    )
+    return model
 
 
 def spec(job: Job) -> TrainSpec:

@@ -15,9 +15,16 @@ import torch
 Record = dict[str, Any]
 
 
+class OutOfTime(Exception):
+    """The minutes of this call are over; the next one goes on from here."""
+
+
 @dataclass(kw_only=True, eq=False)
 class Session:
-    """`clock` says which seconds count: "wall" on a quiet machine, "cpu" on a busy one."""
+    """`clock` says which seconds count: "wall" on a quiet machine, "cpu" on a busy one.
+
+    What `out` holds already is not measured again, and nothing is begun after `minutes`.
+    """
 
     data: Path
     folder: Path  # environments, models and scratch
@@ -28,6 +35,7 @@ class Session:
     is_quick: bool
     is_full: bool
     is_preliminary: bool
+    minutes: float
     records: list[Record] = field(default_factory=list)
     began_at: float = field(default_factory=time.monotonic)
 
@@ -42,10 +50,23 @@ class Session:
             "device": self.device,
             "machine": _machine(),
         }
+        if self.out.exists():
+            self.records = json.loads(self.out.read_text(encoding="utf-8"))["records"]
+
+    def known(self, part: str, **fields: Any) -> list[Record]:
+        """The records of a part with these fields. Raises OutOfTime where none may follow."""
+        found = [
+            record
+            for record in self.records
+            if record["part"] == part and all(record[key] == fields[key] for key in fields)
+        ]
+        if not found and time.monotonic() - self.began_at > 60 * self.minutes:
+            raise OutOfTime
+        return found
 
     def add(self, part: str, text: str, **fields: Any) -> Record:
         """Keep a record, on disk at once, and say so."""
-        record = {"part": part, **fields}
+        record = {"part": part, "commit": self._about["commit"], **fields}
         self.records.append(record)
         self._write()
         minutes, seconds = divmod(int(time.monotonic() - self.began_at), 60)

@@ -15,15 +15,20 @@ NUM_EXAMPLES = 12  # three steps
 
 def measure(session: Session, model: str, repeats: int) -> None:
     files = prepared(session, model, WORKLOAD, NUM_EXAMPLES)
-    for _ in range(repeats):
+    for repeat in range(repeats):
+        if session.known("starts", model=model, repeat=repeat):
+            continue
+        took = []
         with service.running(session, model, "starts") as running:
             for state in ("cold", "warm", "warm"):
                 seconds = _first_step_seconds(running, files.rows)
-                _add(session, model, f"tunesmith {state}", seconds)
+                took.append((f"tunesmith {state}", seconds))
         for peer in configurations.small_job_peers(EXAMPLES_PER_STEP):
             job = new_job(session, model, WORKLOAD, files, peer)
             found = processes.run(peer.program, job, session.folder)
-            _add(session, model, peer.name, found["first_step_seconds"])
+            took.append((peer.name, found["first_step_seconds"]))
+        for name, seconds in took:
+            _add(session, model, name, seconds, repeat)
 
 
 def _first_step_seconds(running: Service, rows: Path) -> float:
@@ -35,6 +40,7 @@ def _first_step_seconds(running: Service, rows: Path) -> float:
     return seconds
 
 
-def _add(session: Session, model: str, name: str, seconds: float) -> None:
+def _add(session: Session, model: str, name: str, seconds: float, repeat: int) -> None:
     text = f"{model} {WORKLOAD}, {name}: {seconds:.2f} s"
-    session.add("starts", text, model=model, workload=WORKLOAD, configuration=name, seconds=seconds)
+    fields = {"model": model, "workload": WORKLOAD, "configuration": name, "repeat": repeat}
+    session.add("starts", text, **fields, seconds=seconds)

@@ -45,6 +45,8 @@ def sweep(session: Session, model: str, workload: str, steps: int) -> list[Confi
 
 
 def check(session: Session, model: str, workload: str) -> None:
+    if session.known("checks", model=model, workload=workload):
+        return
     files = prepared(session, model, workload, NUM_CHECKED)
     job = new_job(session, model, workload, files, OURS)
     job = replace(job, examples_per_step=NUM_CHECKED)
@@ -107,16 +109,14 @@ def _measure(
     steps: int,
     seed: int = 0,
 ) -> dict[str, Any] | None:
+    asked = {"model": model, "workload": workload, "configuration": configuration.name}
+    known = session.known(part, **asked, seed=seed)
+    if known:
+        return known[-1].get("result")
     num_examples = EXAMPLES_PER_STEP * (configuration.warmup_steps + steps)
     files = prepared(session, model, workload, num_examples)
     job = replace(new_job(session, model, workload, files, configuration), seed=seed)
-    fields: dict[str, Any] = {
-        "model": model,
-        "workload": workload,
-        "configuration": configuration.name,
-        "options": configuration.options,
-        "seed": seed,
-    }
+    fields: dict[str, Any] = {**asked, "options": configuration.options, "seed": seed}
     name = f"{model} {workload}, {configuration.name}"
     try:
         found = processes.run(
