@@ -14,7 +14,7 @@ from benchmarks.session import OutOfTime, Session
 from benchmarks.workloads import WORKLOADS
 
 HERE = Path(__file__).parent
-PARTS = ("throughput", "ablation", "starts", "makespan")
+PARTS = ("sweep", "turns", "ablation", "starts", "makespan")
 
 
 def main() -> None:
@@ -70,12 +70,22 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _throughput(session: Session, arguments: argparse.Namespace) -> None:
+def _sweep(session: Session, arguments: argparse.Namespace) -> None:
+    for model in arguments.models or ["S"]:
+        for workload in _workloads(session, arguments):
+            throughput.sweep(session, model, workload)
+
+
+def _turns(session: Session, arguments: argparse.Namespace) -> None:
     repeats, steps = (1, 1) if session.is_quick else (5, 6) if session.is_full else (3, 3)
-    everything = ["banking77", "gsm8k"] if session.is_quick else list(WORKLOADS)
-    for model in arguments.models or (["S", "M"] if session.is_full else ["S"]):
-        for workload in arguments.workloads or everything:
+    for model in arguments.models or ["S"]:
+        for workload in _workloads(session, arguments):
             throughput.measure(session, model, workload, repeats=repeats, steps=steps)
+
+
+def _workloads(session: Session, arguments: argparse.Namespace) -> list[str]:
+    everything = ["banking77", "gsm8k"] if session.is_quick else list(WORKLOADS)
+    return arguments.workloads or everything
 
 
 def _ablation(session: Session, arguments: argparse.Namespace) -> None:
@@ -102,7 +112,8 @@ def _makespan(session: Session, arguments: argparse.Namespace) -> None:
 
 
 _PARTS = {
-    "throughput": _throughput,
+    "sweep": _sweep,
+    "turns": _turns,
     "ablation": _ablation,
     "starts": _starts,
     "makespan": _makespan,

@@ -16,10 +16,9 @@ NUM_CHECKED = 8  # examples; the plain way holds all their logits at once
 
 
 def measure(session: Session, model: str, workload: str, *, repeats: int, steps: int) -> None:
-    """`steps` are those of the turns; the sweep measures one third of them."""
-    few = max(1, steps // 3)
+    """`steps` are those of the turns; the sweep measures one."""
     check(session, model, workload)
-    best = sweep(session, model, workload, few)
+    best = sweep(session, model, workload)
     if best and {"sampling", "packing"} & best[0].options.keys():  # its losses are of other steps
         _measure(session, "losses", model, workload, configurations.quick_peers()[0], steps)
     for repeat in range(repeats):
@@ -28,7 +27,7 @@ def measure(session: Session, model: str, workload: str, *, repeats: int, steps:
             _measure(session, "turns", model, workload, configuration, steps, seed=repeat)
 
 
-def sweep(session: Session, model: str, workload: str, steps: int) -> list[Configuration]:
+def sweep(session: Session, model: str, workload: str) -> list[Configuration]:
     """The best setting of all peers; none where none ran."""
     method = WORKLOADS[workload].method
     if session.is_quick:
@@ -38,7 +37,7 @@ def sweep(session: Session, model: str, workload: str, steps: int) -> list[Confi
         candidates = configurations.peers(method, files.num_tokens / files.num_examples)
     rates = []
     for candidate in candidates:
-        found = _measure(session, "sweep", model, workload, candidate, steps)
+        found = _measure(session, "sweep", model, workload, candidate, 1)
         if found is not None:
             rates.append((session.rate(found), candidate))
     return [max(rates, key=lambda rated: rated[0])[1]] if rates else []

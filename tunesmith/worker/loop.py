@@ -1,7 +1,7 @@
 """The agent on a machine that trains: lease, carry out, again; leave in good order."""
 
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -20,7 +20,7 @@ from tunesmith.worker.prepare import Workshop
 
 log = structlog.get_logger()
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25  # where nothing tells earlier that there may be something to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +66,14 @@ def work(
     try:
         with ThreadPoolExecutor(1, "check data") as pool:
             # What is wrong with a job's data is told while another job trains, for days perhaps.
+            may_begin = threading.Event()
             checking = pool.submit(
-                _check_data, client, registration, attempts, workshop, is_leaving
+                _check_data, client, registration, attempts, workshop, may_begin, is_leaving
             )
             checking.add_done_callback(lambda _: is_leaving.set())
             try:
                 trainings = Trainings(
-                    client, registration, attempts, hosts, workshop, settings.max_runs
+                    client, registration, attempts, hosts, workshop, settings.max_runs, may_begin
                 )
                 trainings.carry_out(is_leaving)
             finally:
@@ -94,13 +95,16 @@ class Trainings:
         hosts: Hosts,
         workshop: Workshop,
         max_runs: int,
+        may_begin: threading.Event,
     ) -> None:
+        """`may_begin` is set when data has been checked: its job may be the next."""
         self._client = client
         self._registration = registration
         self._attempts = attempts
         self._hosts = hosts
         self._workshop = workshop
         self._max_runs = max_runs
+        self._may_begin = may_begin
         self._running: set[Future[None]] = set()
 
     def carry_out(self, is_leaving: threading.Event) -> None:
@@ -109,7 +113,7 @@ class Trainings:
             try:
                 while not is_leaving.is_set():
                     if not self._begin_another(pool):
-                        self._wait(is_leaving)
+                        self._wait()
             finally:
                 is_leaving.set()
         self._drop_ended()
@@ -133,15 +137,13 @@ class Trainings:
             return False
         training = pool.submit(self._attempts.carry_out, assignment)
         training.add_done_callback(lambda _: self._hosts.unclaim(base))
+        training.add_done_callback(lambda _: self._may_begin.set())  # it leaves room
         self._running.add(training)
         return True
 
-    def _wait(self, is_leaving: threading.Event) -> None:
-        """Less than the whole while where a training ends, as it leaves room."""
-        if self._running:
-            wait(self._running, POLL_SECONDS, FIRST_COMPLETED)
-        else:
-            is_leaving.wait(POLL_SECONDS)
+    def _wait(self) -> None:
+        self._may_begin.wait(POLL_SECONDS)
+        self._may_begin.clear()
         self._drop_ended()
 
     def _drop_ended(self) -> None:
@@ -159,6 +161,7 @@ def _check_data(
     registration: Registration,
     attempts: Attempts,
     workshop: Workshop,
+    may_begin: threading.Event,
     is_leaving: threading.Event,
 ) -> None:
     while not is_leaving.is_set():
@@ -169,6 +172,7 @@ def _check_data(
             is_leaving.wait(POLL_SECONDS)
         else:
             attempts.carry_out(assignment)
+            may_begin.set()
 
 
 def _lease(client: Client, registration: Registration, task: Task) -> Assignment | None:

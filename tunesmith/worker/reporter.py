@@ -29,7 +29,7 @@ from tunesmith.worker.client import Client, ServerFull
 
 log = structlog.get_logger()
 
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 0.5  # between batches; what comes after a lull goes at once
 LEAVING_SECONDS = 10.0
 _MAX_BATCH = 500
 _RETRY_SECONDS = 2.0
@@ -50,7 +50,8 @@ class Reporter:
         self._batch: list[tuple[Report, Path | None]] = []  # being sent, and sent again unchanged
         self._sequence = 0
         self._checkpoint_step: int | None = None
-        self._wake = threading.Event()
+        self._wake = threading.Event()  # there is something to send
+        self._is_urgent = threading.Event()  # and no use in waiting for more
         self._closing = threading.Event()  # nothing is added any more
         self._over = threading.Event()  # and nothing is to be sent any more
         self._reached_at = self._heard_at = time.monotonic()
@@ -74,7 +75,8 @@ class Reporter:
             self._checkpoint_step = None  # the server forgets those behind the step
         self._spool.append((report, folder))
         if isinstance(report, ENDINGS):
-            self._wake.set()
+            self._is_urgent.set()
+        self._wake.set()
 
     def has_checkpoint(self, step: int) -> bool:
         """Whether the newest checkpoint told is of this step."""
@@ -87,6 +89,7 @@ class Reporter:
         the last checkpoint that the server has.
         """
         self._closing.set()
+        self._is_urgent.set()
         self._wake.set()
         while self._sender.is_alive():
             if is_leaving.is_set() and self.offline_seconds > LEAVING_SECONDS:
@@ -101,6 +104,7 @@ class Reporter:
                 self._wake.clear()
                 if self._spool:
                     self._flush()
+                    self._is_urgent.wait(FLUSH_SECONDS)
         finally:
             self._over.set()  # whatever happened: a lease is not to be held for nobody
 
