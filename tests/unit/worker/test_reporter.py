@@ -229,3 +229,16 @@ def test_artifacts_are_the_files_of_a_folder_by_name(tmp_path: Path) -> None:
     artifacts = artifacts_of(folder)
     assert [a.name for a in artifacts] == ["adapter_model.safetensors", "training_state.json"]
     assert artifacts[0].blob.size_bytes == 7
+
+
+def test_a_report_after_a_lull_does_not_wait_for_more(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "FLUSH_SECONDS", 10 * PATIENCE_SECONDS)
+    reporter = report_to(client)
+    reporter.add(step(1))
+    wait_until(lambda: client.reports == [step(1)])
+    reporter.add(step(2))
+    reporter.add(AttemptReleased())
+    reporter.close(STAYING)
+    assert client.reports == [step(1), step(2), AttemptReleased()]
