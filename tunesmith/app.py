@@ -31,6 +31,7 @@ from tunesmith.services.limits import Limiter, Unit
 from tunesmith.services.retention import Policy
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
+from tunesmith.store.clock import Clock
 from tunesmith.store.database import Database, Store
 from tunesmith.wire.guards import SecurityHeaders
 from tunesmith.wire.request_log import RequestIds
@@ -59,11 +60,12 @@ def build(settings: Settings) -> Application:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(database_url(settings))
     database.upgrade()
+    clock = Clock(database)
     hub = Hub(settings.max_worker_wait_seconds)
     house = House(
         blobs=Blobs(settings.data_dir / "blobs", settings.min_free_bytes),
         sampler=hub,
-        now=_utc_now,
+        now=clock,
         device_prices=settings.device_prices,
         adapter_limits=_adapter_limits(settings),
     )
@@ -80,7 +82,7 @@ def build(settings: Settings) -> Application:
         foundation, hub, data_dir=settings.data_dir, floor_bytes=settings.min_free_bytes
     )
     draining = Draining(foundation, hub, settings.drain_seconds)
-    lifespan = _lifespan(foundation, settings, hub, checked, draining)
+    lifespan = _lifespan(foundation, settings, hub, checked, draining, clock)
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     limiter = _limiter(settings)
     openai_app = openai.build(
@@ -230,6 +232,7 @@ def _lifespan(
     hub: Hub,
     checked: health.Health,
     draining: Draining,
+    clock: Clock,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -239,6 +242,7 @@ def _lifespan(
         sender = Sender(CheckedNetwork(allow_private=settings.webhooks_allow_private))
         rounds: dict[str, Coroutine[Any, Any, None]] = {
             "draining": draining.run(),
+            "keeping time": housekeeping.keep_time(clock),
             "ending silent leases": housekeeping.end_silent_leases(foundation),
             "sweeping blobs": housekeeping.sweep_blobs(foundation),
             "sightings": housekeeping.write_sightings(foundation),

@@ -9,10 +9,12 @@ from starlette.concurrency import run_in_threadpool
 
 from tunesmith.http import Foundation
 from tunesmith.services import files, idempotency, scheduling, uploads
+from tunesmith.store.clock import Clock
 
 log = structlog.get_logger()
 
 LEASE_CHECK_SECONDS = 5.0
+CLOCK_SECONDS = 10.0
 SIGHTINGS_SECONDS = 60.0
 SWEEP_SECONDS = 3600.0
 SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row that needs them
@@ -30,6 +32,14 @@ async def end_silent_leases(foundation: Foundation) -> None:
                 )
             if num_lost:
                 log.warning("leases expired", count=num_lost)
+
+
+async def keep_time(clock: Clock) -> None:
+    """Runs until cancelled."""
+    while True:
+        await asyncio.sleep(CLOCK_SECONDS)
+        with _carrying_on("asking the database's time"):
+            await run_in_threadpool(clock.set)
 
 
 async def write_sightings(foundation: Foundation) -> None:

@@ -127,7 +127,7 @@ def complete(ctx: Context, assembly: Assembly, blob: Blob) -> CompletedUpload:
     An upload whose time ran out meanwhile is completed all the same.
     """
     ctx.require(Scope.FILES_WRITE)
-    upload = ctx.store.uploads.get(assembly.upload.id, ctx.owner)
+    upload = ctx.store.uploads.get_to_complete(assembly.upload.id, ctx.owner)
     if upload.status is not UploadStatus.PENDING:
         return _again(ctx, upload, assembly.completion)
     ctx.store.uploads.delete_parts(upload.id)  # their bytes are the file's from here on

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -119,6 +120,14 @@ class Database:
         """A consistent view that waits for no writer; raises `Unavailable` as `write` does."""
         with _trouble_named(), self._engine.connect() as connection, connection.begin():
             yield Store(connection)
+
+    def time(self) -> datetime | None:
+        """By the database's clock; None where it has none but this machine's."""
+        if self._engine.dialect.name != "postgresql":
+            return None
+        with _trouble_named(), self._engine.connect() as connection:
+            now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            return now.astimezone(UTC)
 
     @property
     def answers_at_once(self) -> bool:

@@ -35,9 +35,18 @@ class Uploads:
         )
 
     def get(self, upload_id: UUID, owner: UUID) -> Upload:
+        return self._get(upload_id, owner)
+
+    def get_to_complete(self, upload_id: UUID, owner: UUID) -> Upload:
+        """The row is locked where the database can: another server that completes it waits."""
+        return self._get(upload_id, owner, for_update=True)
+
+    def _get(self, upload_id: UUID, owner: UUID, *, for_update: bool = False) -> Upload:
         query = sa.select(uploads).where(
             uploads.c.id == upload_id, uploads.c.organization_id == owner
         )
+        if for_update:
+            query = query.with_for_update()
         row = self._connection.execute(query).mappings().one_or_none()
         if row is None:
             raise NotFound("upload", str(upload_id))

@@ -1,11 +1,13 @@
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from tests.factories import NOW, Clock, context
+from tests.factories import NOW, Clock, context, organization
 from tunesmith.domain import uploads as domain
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.errors import InvalidRequest, NotFound
@@ -15,7 +17,7 @@ from tunesmith.domain.uploads import Completion, NewUpload, Upload, UploadPart, 
 from tunesmith.services import files, uploads
 from tunesmith.services.context import Context, House
 from tunesmith.services.uploads import Assembly, CompletedUpload
-from tunesmith.store.database import Store
+from tunesmith.store.database import Database, Store
 
 
 @pytest.fixture
@@ -230,3 +232,34 @@ def test_the_number_of_parts_is_bounded(ctx: Context, monkeypatch: pytest.Monkey
         add_part(ctx, upload, b"")
     with pytest.raises(InvalidRequest, match="at most 2 parts"):
         add_part(ctx, upload, b"")
+
+
+def test_two_servers_that_complete_an_upload_at_once_make_one_file(
+    database: Database, database_url: str, house: House
+) -> None:
+    other, owner = Database(database_url), organization()
+    with database.write() as store:
+        store.accounts.add_organization(owner)
+        ctx = context(store, house, owner)
+        upload = new_upload(ctx, 3)
+        wanted = completion(add_part(ctx, upload, b"abc"))
+    both_have_begun = Barrier(2)
+
+    def complete_at(server: Database) -> UUID:
+        with server.read() as store:
+            begun = uploads.begin_completion(context(store, house, owner), upload.id, wanted)
+        assert isinstance(begun, Assembly)
+        blob = uploads.assemble(house.blobs, begun)
+        both_have_begun.wait(30)
+        with server.write() as store:
+            done = uploads.complete(context(store, house, owner), begun, blob)
+        assert done.file is not None
+        return done.file.id
+
+    with ThreadPoolExecutor(2) as pool:
+        made = set(pool.map(complete_at, (database, other)))
+    other.close()
+    with database.read() as store:
+        files_there = files.list_(context(store, house, owner), PageRequest(limit=99), None).items
+    assert {file.id for file in files_there} == made
+    assert len(made) == 1
