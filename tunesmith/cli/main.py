@@ -8,6 +8,7 @@ from tunesmith.cli import (
     audit,
     backups,
     catalogue,
+    data,
     jobs,
     queue,
     quotas,
@@ -35,6 +36,7 @@ app.command("estimate")(catalogue.estimate)
 app.command("queue")(queue.list_queue)
 app.command("prioritize")(queue.prioritize)
 accounts.orgs.command("quota")(quotas.quota)
+app.add_typer(data.app, name="data")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(accounts.orgs, name="orgs")
 app.add_typer(accounts.users, name="users")

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from tunesmith.domain import conversations
-from tunesmith.domain.conversations import bad
+from tunesmith.domain.conversations import bad, key_path
 from tunesmith.domain.errors import InvalidTrainingData
 from tunesmith.domain.hyperparameters import Method
+from tunesmith.domain.rules import Rule
 
 MIN_EXAMPLES = 10
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -30,6 +31,7 @@ _INPUT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls"})
 _PREFERRED = ("preferred_output", "preferred_completion")
 _NON_PREFERRED = ("non_preferred_output", "non_preferred_completion")
 _PREFERENCE_KEYS = frozenset({"input", *_PREFERRED, *_NON_PREFERRED})
+Kind = frozenset[str]  # the keys that rows of one format may have
 _SURROGATE = re.compile(rb"\\u[dD]")
 
 
@@ -48,22 +50,28 @@ def check_training_lines(
     file; to learn from preferences, they are `input` with two answers.
     Blank lines are passed over.
     """
-    check = _check_preference if method is Method.DPO else _check_example
     num_examples = 0
-    first_kind: frozenset[str] | None = None
+    first_kind: Kind | None = None
     for line, row in parse_lines(lines):
-        try:
-            kind = check(row, line)
-            if first_kind is not None and kind is not first_kind:
-                raise _unknown(
-                    "The file mixes several formats; all of its lines must have the same."
-                )
-        except InvalidTrainingData as error:
-            error.line = line
-            raise
-        first_kind = kind
+        first_kind = check_row(row, line, method, first_kind)
         num_examples += 1
     return DatasetSummary(num_examples=num_examples)
+
+
+def check_row(row: dict[str, Any], line: int, method: Method, first_kind: Kind | None) -> Kind:
+    """Its kind, which has to be that of the rows before; raises `InvalidTrainingData`."""
+    check = _check_preference if method is Method.DPO else _check_example
+    try:
+        kind = check(row, line)
+        if first_kind is not None and kind is not first_kind:
+            raise _unknown(
+                "The file mixes several formats; all of its lines must have the same.",
+                Rule.MIXED_FORMATS,
+            )
+    except InvalidTrainingData as error:
+        error.line = line
+        raise
+    return kind
 
 
 def require_enough_examples(summary: DatasetSummary) -> None:
@@ -72,6 +80,7 @@ def require_enough_examples(summary: DatasetSummary) -> None:
             f"The file has {summary.num_examples} example(s), "
             f"but must have at least {MIN_EXAMPLES} examples.",
             code=TOO_FEW_EXAMPLES,
+            rule=Rule.TOO_FEW_EXAMPLES,
         )
 
 
@@ -83,34 +92,33 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
 def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number from 1, JSON object) of each line that is not blank."""
     for line, raw in enumerate(lines, start=1):
-        if len(raw) > MAX_LINE_BYTES:
-            raise InvalidTrainingData(
-                f"The line is longer than {MAX_LINE_BYTES:,} bytes.", line=line, code=NOT_JSON_LINES
-            )
-        if not raw.strip():
-            continue
-        yield line, _parse_line(raw, line)
+        if len(raw) > MAX_LINE_BYTES or raw.strip():
+            yield line, parse_line(raw, line)
 
 
-def _parse_line(raw: bytes, line: int) -> dict[str, Any]:
+def parse_line(raw: bytes, line: int) -> dict[str, Any]:
+    """The JSON object of a line that is not blank; raises `InvalidTrainingData`."""
+
+    def fault(message: str, rule: Rule) -> InvalidTrainingData:
+        return InvalidTrainingData(message, line=line, code=NOT_JSON_LINES, rule=rule)
+
+    if len(raw) > MAX_LINE_BYTES:
+        raise fault(f"The line is longer than {MAX_LINE_BYTES:,} bytes.", Rule.LINE_TOO_LONG)
     try:
         text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
         row = json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise InvalidTrainingData(
-            "The line is not UTF-8 text.", line=line, code=NOT_JSON_LINES
-        ) from error
+        raise fault("The line is not UTF-8 text.", Rule.NOT_UTF8) from error
     except (ValueError, RecursionError) as error:
-        raise InvalidTrainingData(
-            "The line is not valid JSON.", line=line, code=NOT_JSON_LINES
-        ) from error
+        raise fault("The line is not valid JSON.", Rule.NOT_JSON) from error
     if not isinstance(row, dict):
-        raise InvalidTrainingData("The line is not a JSON object.", line=line, code=NOT_JSON_LINES)
+        raise fault("The line is not a JSON object.", Rule.NOT_OBJECT)
     if _SURROGATE.search(raw) and not _is_unicode(row):
         raise InvalidTrainingData(
             "The text has half a character (a surrogate without its other half).",
             line=line,
             code=BAD_EXAMPLE,
+            rule=Rule.HALF_CHARACTER,
         )
     return row
 
@@ -169,23 +177,27 @@ def _check_preference(row: dict[str, Any], line: int) -> frozenset[str]:
     _check_extra_keys(row, frozenset({"input", preferred, non_preferred}), line)
     asked = row["input"]
     if not isinstance(asked, dict):
-        raise bad("`input` must be an object that holds messages.")
+        raise bad("`input` must be an object that holds messages.", "$.input")
     _check_extra_keys(asked, _INPUT_KEYS, line, "input")
-    messages = conversations.check_messages(asked.get("messages"), "`input.messages`")
+    messages = conversations.check_messages(asked.get("messages"), "input.messages")
     answers = [*_answer(row, preferred), *_answer(row, non_preferred)]
     if any(message.get("weight") is not None for message in [*messages, *answers]):
-        raise bad("A weight has no meaning in a preference example: both answers are learned from.")
-    conversations.check_tools(asked, [*messages, *answers])
+        raise bad(
+            "A weight has no meaning in a preference example: both answers are learned from.",
+            "$",
+            Rule.BAD_WEIGHT,
+        )
+    conversations.check_tools(asked, [*messages, *answers], "$.input")
     return _PREFERENCE_KEYS
 
 
 def _answer(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
     try:
-        answer = conversations.check_messages(row[key])
+        answer = conversations.check_messages(row[key], key)
     except InvalidTrainingData as error:
-        raise bad(f"`{key}`: {error.message}") from error
+        raise bad(f"`{key}`: {error.message}", error.path, error.rule) from error
     if len(answer) != 1 or answer[0]["role"] != "assistant":
-        raise bad(f"`{key}` must be a list of exactly one assistant message.")
+        raise bad(f"`{key}` must be a list of exactly one assistant message.", f"$.{key}")
     return answer
 
 
@@ -195,16 +207,26 @@ def _check_extra_keys(
     for key in row:
         if key not in allowed:
             where = f"Example {line}" if holder is None else f"The {holder} of example {line}"
-            raise InvalidTrainingData(f'{where} contains an extra "{key[:64]}".', code=EXTRA_KEY)
+            path = ("$" if holder is None else f"$.{holder}") + key_path(key)
+            raise InvalidTrainingData(
+                f'{where} contains an extra "{key[:64]}".',
+                code=EXTRA_KEY,
+                rule=Rule.EXTRA_KEY,
+                path=path,
+            )
 
 
 def _check_texts(row: dict[str, Any], learned: str) -> None:
     for key, value in row.items():
         if not isinstance(value, str):
-            raise bad(f"`{key}` must be text.")
+            raise bad(f"`{key}` must be text.", f"$.{key}", Rule.NOT_TEXT)
     if not row[learned]:
-        raise bad(f"`{learned}` is empty, so there is nothing to learn.")
+        raise bad(
+            f"`{learned}` is empty, so there is nothing to learn.",
+            f"$.{learned}",
+            Rule.NOTHING_LEARNED,
+        )
 
 
-def _unknown(message: str) -> InvalidTrainingData:
-    return InvalidTrainingData(message, code=UNKNOWN_FORMAT)
+def _unknown(message: str, rule: Rule = Rule.UNKNOWN_FORMAT) -> InvalidTrainingData:
+    return InvalidTrainingData(message, code=UNKNOWN_FORMAT, rule=rule)

@@ -2,7 +2,7 @@
 
 TunesmithError            code: a stable slug · message: a sentence · param: the field at fault
 ├── InvalidRequest        400
-│   ├── InvalidTrainingData   (line)
+│   ├── InvalidTrainingData   (line, rule, path)
 │   ├── InvalidAdapter
 │   └── KeyReused         422   an idempotency key, for another request
 ├── Unauthenticated       401
@@ -23,6 +23,8 @@ The status codes are given in `tunesmith.http`; nothing here knows of HTTP.
 
 from uuid import UUID
 
+from tunesmith.domain.rules import Rule
+
 
 class TunesmithError(Exception):
     code = "error"
@@ -39,13 +41,23 @@ class InvalidRequest(TunesmithError):
 
 
 class InvalidTrainingData(InvalidRequest):
-    """`line` counts from 1; None where the file as a whole is at fault."""
+    """`line` counts from 1; None where the whole file is at fault. `path` is in the row, `$`."""
 
     code = "invalid_training_data"
 
-    def __init__(self, message: str, *, line: int | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        line: int | None = None,
+        code: str | None = None,
+        rule: Rule = Rule.UNKNOWN_FORMAT,
+        path: str = "$",
+    ) -> None:
         super().__init__(message, code=code)
         self.line = line
+        self.rule = rule
+        self.path = path
 
 
 class InvalidAdapter(InvalidRequest):

@@ -1,0 +1,75 @@
+"""Personal data and secrets. What was found is named, never quoted."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tunesmith.doctor.findings import Finding, json_path
+from tunesmith.doctor.rows import texts
+from tunesmith.domain.rules import Rule
+
+_EMAIL = re.compile(r"\b[\w.+-]{1,64}@((?:[\w-]{1,63}\.)+[a-zA-Z]{2,24})\b")
+_RESERVED = re.compile(r"(^|\.)(example\.(com|org|net)|example|test|invalid|localhost)$", re.I)
+_PHONE = re.compile(
+    r"(?<![\w+.-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
+    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([ .-])\d{3}\1\d{4})(?![\w-]|[.,]\d)"
+)
+_CARD = re.compile(r"(?<![\d.,-])[2-6]\d{3}(?:[ -]?\d){9,15}(?![\d-]|[.,]\d)")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,3})?\b")
+_SECRETS = {
+    "a private key": r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----",
+    "an AWS access key": r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",
+    "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{82})\b",
+    "a Hugging Face token": r"\bhf_[A-Za-z]{34}\b",
+    "an Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{32,}",
+    "an OpenAI key": r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,}",
+    "a Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
+    "a Google key": r"\bAIza[A-Za-z0-9_-]{35}\b",
+    "a Stripe key": r"\b[rs]k_live_[A-Za-z0-9]{20,}\b",
+    "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
+    "an npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
+    "a signed web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    "a password in an address": r"\b[a-z][a-z0-9+]{1,15}://[^\s/:@]{1,64}:[^\s/:@]{3,64}@[\w.-]+",
+}
+_ANY_SECRET = re.compile("|".join(f"({pattern})" for pattern in _SECRETS.values()))
+_LONG_NUMBER = re.compile(r"\d[ .)-]{0,2}\d[ .)-]{0,2}\d[ .)-]{0,2}\d[ .)-]{0,2}\d[ .)-]{0,2}\d")
+_ADVICE = "Take it out, or put something invented in its place: a model can say what it learned."
+
+
+def check(row: dict[str, Any], line: int) -> Iterator[Finding]:
+    for keys, text in texts(row):
+        for rule, what in _seen(text):
+            yield Finding(rule, f"The text has {what}. {_ADVICE}", line, json_path(keys))
+
+
+def _seen(text: str) -> Iterator[tuple[Rule, str]]:
+    if secret := _ANY_SECRET.search(text):
+        yield Rule.SECRET, tuple(_SECRETS)[(secret.lastindex or 1) - 1]
+    elif "@" in text and any(not _RESERVED.search(m[1]) for m in _EMAIL.finditer(text)):
+        yield Rule.EMAIL, "an e-mail address"
+    if _LONG_NUMBER.search(text) is None:
+        return
+    if any(is_card(_digits(match[0])) for match in _CARD.finditer(text)):
+        yield Rule.CARD, "the number of a payment card"
+    elif any(is_iban(match[0].replace(" ", "")) for match in _IBAN.finditer(text)):
+        yield Rule.IBAN, "the number of a bank account (IBAN)"
+    elif any(8 <= len(_digits(match[0])) <= 15 for match in _PHONE.finditer(text)):
+        yield Rule.PHONE, "a telephone number"
+
+
+def _digits(text: str) -> str:
+    return "".join(character for character in text if character.isascii() and character.isdigit())
+
+
+def is_card(digits: str) -> bool:
+    """By its length and its check digit (Luhn)."""
+    if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
+        return False
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+def is_iban(account: str) -> bool:
+    """By its check digits (ISO 7064, mod 97)."""
+    moved = account[4:] + account[:4]
+    return 15 <= len(account) <= 34 and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
