@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +32,13 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Server]:
+def serving(
+    folder: Path, *, program: Sequence[str] = ("-m", "tunesmith"), **settings: str
+) -> Iterator[Server]:
     data_dir = folder / "data"
     environment = {**os.environ, "TUNESMITH_ADMIN_KEY": KEY}
     environment |= {f"TUNESMITH_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "tunesmith", "server", "--port", "0"]
+    command = [sys.executable, *program, "server", "--port", "0"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "--data-dir", str(data_dir)], env=environment, stdout=log, stderr=log
