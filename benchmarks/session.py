@@ -23,8 +23,7 @@ class OutOfTime(Exception):
 class Session:
     """`clock` says which seconds count: "wall" on a quiet machine, "cpu" on a busy one.
 
-    Nothing is begun after `minutes`. A session that goes on does not measure again what `out`
-    holds already.
+    What `out` holds already is not measured again, and nothing is begun after `minutes`.
     """
 
     data: Path
@@ -36,7 +35,6 @@ class Session:
     is_quick: bool
     is_full: bool
     is_preliminary: bool
-    goes_on: bool
     minutes: float
     records: list[Record] = field(default_factory=list)
     began_at: float = field(default_factory=time.monotonic)
@@ -52,7 +50,7 @@ class Session:
             "device": self.device,
             "machine": _machine(),
         }
-        if self.goes_on and self.out.exists():
+        if self.out.exists():
             self.records = json.loads(self.out.read_text(encoding="utf-8"))["records"]
 
     def known(self, part: str, **fields: Any) -> list[Record]:

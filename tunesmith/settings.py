@@ -124,12 +124,6 @@ class Settings(BaseSettings):
         description="Port that Prometheus reads `/metrics` from, without a key; by default none.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that `/metrics` is served on.")
-    otlp_endpoint: str | None = Field(
-        None,
-        pattern="^https?://",
-        description="OpenTelemetry's collector (OTLP over HTTP, such as http://127.0.0.1:4318), "
-        "which servers and workers send spans to; needs `pip install 'tunesmith[otel]'`.",
-    )
     retention_checkpoint_days: float | None = Field(
         None,
         ge=0,
@@ -151,7 +145,7 @@ class Settings(BaseSettings):
         description="What an hour of a device costs, in dollars, as JSON by the device's name or "
         'id: {"NVIDIA H200": 3.5, "cpu": 0.05}.',
     )
-    server_url: str = Field(
+    url: str = Field(
         "http://127.0.0.1:8000", description="Server that workers and commands talk to."
     )
     api_key: SecretStr | None = Field(

@@ -1,6 +1,5 @@
 """Organizations, users and keys, for the operator of a data folder."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -8,14 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith.cli.admin import ask
-from tunesmith.cli.options import DataDir
+from tunesmith.cli.options import AsJson, DataDir, print_json
 from tunesmith.domain.accounts import USER_SCOPES, Role, Scope
 
 orgs = typer.Typer(help="Organizations: the tenants of this installation.", no_args_is_help=True)
 users = typer.Typer(help="The people of an organization.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Org = Annotated[
     str | None,
     typer.Option("--org", help="Slug or id of the organization; by default the operator's own."),
@@ -216,7 +214,10 @@ def _given(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_made(made: dict[str, Any], as_json: bool) -> None:
-    typer.echo(json.dumps(made, indent=2) if as_json else made["id"])
+    if as_json:
+        print_json(made)
+    else:
+        typer.echo(made["id"])
 
 
 def _show_keys(found: list[dict[str, Any]], as_json: bool) -> None:
@@ -230,7 +231,7 @@ def _show_keys(found: list[dict[str, Any]], as_json: bool) -> None:
 
 def _show(found: list[dict[str, Any]], as_json: bool, *columns: str) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     table = Table(*(column.removesuffix("_at").replace("_", " ") for column in columns))
     for row in found:

@@ -1,9 +1,8 @@
 """Settings, and questions to the admin API, for the operator of a data folder."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -12,13 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith import app as application
-from tunesmith.cli import tls
 from tunesmith.cli.options import DataDir, fail, load_settings
 from tunesmith.cli.ownership import DataFolderInUse, owned
+from tunesmith.cli.remote import connected
 from tunesmith.dialects import admin as dialect
 from tunesmith.settings import Settings
-
-Result = TypeVar("Result")
 
 
 def show_settings(data_dir: DataDir = None) -> None:
@@ -39,46 +36,36 @@ def ask(
     *,
     organization: str | None = None,
 ) -> Any:
-    """Ask the admin API of this data folder: of its running server, else of one inside here.
+    """Ask the admin API, for the organization that is named.
 
-    In the name of the operator, for the organization that is named.
+    Of the server at TUNESMITH_URL where there is a key for it and no folder was named; else of the
+    data folder, in the name of its operator: of its running server, or of one inside here.
     """
     if organization is not None:
         path += f"{'&' if '?' in path else '?'}organization={quote(organization, safe='')}"
     settings = load_settings(data_dir=data_dir)
-
-    async def with_client(client: httpx.AsyncClient) -> Any:
-        key = (settings.data_dir / application.ADMIN_KEY_FILE).read_text().strip()
-        headers = {"Authorization": f"Bearer {key}"}
-        answer = await client.request(method, dialect.PREFIX + path, json=body, headers=headers)
-        if answer.is_error:
-            fail(str(answer.json()["error"]["message"]))
-        return answer.json() if answer.content else None
-
-    try:
-        with owned(settings.data_dir):
-            return asyncio.run(_in_here(settings, with_client))
-    except DataFolderInUse as error:
-        if error.url is None:
-            fail("The server of this data folder is just starting; try again in a second.")
-        return asyncio.run(_over_network(error.url, error.certificate, with_client))
+    if data_dir is not None or settings.api_key is None:
+        try:
+            with owned(settings.data_dir):
+                return asyncio.run(_ask_in_here(settings, method, dialect.PREFIX + path, body))
+        except DataFolderInUse as error:
+            if error.url is None:
+                fail("The server of this data folder is just starting; try again in a second.")
+    with connected(data_dir) as remote:
+        answer = remote.ask(method, dialect.PREFIX + path, json=body)
+    return answer.json() if answer.content else None
 
 
-async def _in_here(
-    settings: Settings, use: Callable[[httpx.AsyncClient], Awaitable[Result]]
-) -> Result:
+async def _ask_in_here(settings: Settings, method: str, path: str, body: Any) -> Any:
     built = application.build(settings)
     if built.first_key is not None:
         # Kept off standard output, which scripts read.
         typer.echo(f"Admin key, shown this once: {built.first_key}", err=True)
+    key = (settings.data_dir / application.ADMIN_KEY_FILE).read_text().strip()
     transport = httpx.ASGITransport(app=built.asgi)
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-        return await use(client)
-
-
-async def _over_network(
-    url: str, certificate: Path | None, use: Callable[[httpx.AsyncClient], Awaitable[Result]]
-) -> Result:
-    verify = tls.context(url, certificate) or True
-    async with httpx.AsyncClient(base_url=url, verify=verify, trust_env=False) as client:
-        return await use(client)
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = await client.request(method, path, json=body, headers=headers)
+    if answer.is_error:
+        fail(str(answer.json()["error"]["message"]))
+    return answer.json() if answer.content else None

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tunesmith.cli.accounts import AsJson, Org
+from tunesmith.cli.accounts import Org
 from tunesmith.cli.admin import ask
-from tunesmith.cli.options import DataDir, fail
+from tunesmith.cli.options import AsJson, DataDir, fail, print_json
 
 app = typer.Typer(help="The log of who did what.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def list_entries(
     """Show the newest entries."""
     found = ask(data_dir, "GET", f"/audit?limit={limit}", organization=org)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     table = Table("no.", "when", "outcome", "action", "object", "key", "from", "times")
     for entry in found:

@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith.cli.admin import ask
-from tunesmith.cli.options import DataDir, fail
+from tunesmith.cli.files import fetch
+from tunesmith.cli.options import AsJson, DataDir, fail, print_json
+from tunesmith.cli.remote import connected, model_path
 from tunesmith.dialects import admin as dialect
+from tunesmith.dialects import openai
 from tunesmith.domain.catalog import DEFAULT_LEARNING_RATE, KnownModel
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.services import known_models, weights
@@ -76,10 +79,14 @@ def add_model(
 
 
 @models.command("list")
-def list_models(data_dir: DataDir = None) -> None:
+def list_models(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show the catalogue, and what has become of each model's files since it was added."""
+    found = ask(data_dir, "GET", "/base-models")
+    if as_json:
+        print_json(found)
+        return
     table = Table("name", "aliases", "parameters", "context", "licence", "from", "weights")
-    for model in ask(data_dir, "GET", "/base-models"):
+    for model in found:
         table.add_row(
             model["name"],
             " ".join(model["aliases"]),
@@ -93,10 +100,14 @@ def list_models(data_dir: DataDir = None) -> None:
 
 
 @models.command("known")
-def list_known_models(data_dir: DataDir = None) -> None:
+def list_known_models(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show the models that can be added by name, and those that have been."""
+    found = ask(data_dir, "GET", "/known-models")
+    if as_json:
+        print_json(found)
+        return
     table = Table("name", "size", "context", "licence", "from", "added as")
-    for known in ask(data_dir, "GET", "/known-models"):
+    for known in found:
         table.add_row(
             known["name"],
             known["size"],
@@ -108,16 +119,71 @@ def list_known_models(data_dir: DataDir = None) -> None:
     Console().print(table)
 
 
-@models.command("remove")
-def remove_model(name: str, data_dir: DataDir = None) -> None:
-    """Take a base model out of the catalogue; its weights stay where they are."""
-    ask(data_dir, "DELETE", f"/base-models/{name}")
+@models.command("tuned")
+def list_tuned_models(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Show the models that came of jobs, and checkpoints that answer, of a running server."""
+    with connected(data_dir) as remote:
+        listed = remote.read(f"{openai.PREFIX}/models")["data"]
+    tuned = [model for model in listed if model["id"].startswith("ft:")]
+    if as_json:
+        print_json(tuned)
+        return
+    for model in tuned:
+        typer.echo(model["id"])
 
 
-def list_hardware(data_dir: DataDir = None) -> None:
+@models.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="A base model or a tuned one, by any name.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Show what a running server knows of a model, as JSON: of a tuned one its files, too."""
+    with connected(data_dir) as remote:
+        model = remote.read(model_path(name))
+        if model["id"].startswith("ft:"):
+            model["files"] = remote.read(f"{model_path(name)}/files")["data"]
+    print_json(model)
+
+
+@models.command("download")
+def download_model(
+    name: Annotated[str, typer.Argument(help="A tuned model or a checkpoint.")],
+    folder: Annotated[Path, typer.Argument(help="Made, if it is not there.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch a tuned model's weights: a folder that PEFT loads."""
+    with connected(data_dir) as remote:
+        listed = remote.read(f"{model_path(name)}/files")["data"]
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in listed:
+            fetch(remote, f"{model_path(name)}/files/{file['name']}", folder / file["name"])
+    typer.echo(folder)
+
+
+@models.command("rm")
+def remove_model(
+    name: Annotated[str, typer.Argument(help="A base model, or a tuned one.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Take a base model out of the catalogue, or delete a tuned one.
+
+    A base model's weights stay where they are.
+    """
+    if not name.startswith("ft:"):
+        ask(data_dir, "DELETE", f"/base-models/{name}")
+        return
+    with connected(data_dir) as remote:
+        remote.ask("DELETE", model_path(name))
+
+
+def list_hardware(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show what the workers of the last minutes compute with, and what an hour of it costs."""
+    listed = ask(data_dir, "GET", "/hardware")
+    if as_json:
+        print_json(listed)
+        return
     table = Table("id", "name", "GPUs", "memory of each", "dollars per hour")
-    for found in ask(data_dir, "GET", "/hardware"):
+    for found in listed:
         gigabytes = round(found["gpu_memory_bytes"] / 2**30)
         table.add_row(
             found["id"],
@@ -139,6 +205,7 @@ def estimate(
         float | None,
         typer.Option("--tokens", help="Mean length of an example; by default as in past jobs."),
     ] = None,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Say how long a job would take and what it would cost, without starting anything."""
@@ -149,6 +216,9 @@ def estimate(
         "tokens_per_example": tokens,
     }
     made = ask(data_dir, "POST", "/estimates", body)
+    if as_json:
+        print_json(made)
+        return
     basis = "as measured here" if made["is_measured"] else "by calculation"
     typer.echo(
         f"{made['minutes']} min, {made['cost']:.2f} dollars: on {made['device']}, "

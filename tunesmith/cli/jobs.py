@@ -1,187 +1,253 @@
-"""Jobs: train one again, and see whether the same comes out."""
+"""Jobs, from anywhere: list, show, watch, steer and compare them."""
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID
 
-import httpx
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
-from tunesmith import app as application
-from tunesmith.cli.options import DataDir, fail, load_settings
-from tunesmith.cli.ownership import DataFolderInUse, owned
-from tunesmith.dialects import admin, openai
-from tunesmith.domain.errors import NotFound
-from tunesmith.settings import Settings
+from tunesmith.cli.following import duration, follow
+from tunesmith.cli.options import AsJson, DataDir, Exit, fail, print_json
+from tunesmith.cli.remote import Remote, connected, job_path, platform_job_path
+from tunesmith.cli.reproduce import reproduce
+from tunesmith.dialects import openai
 
 app = typer.Typer(help="Fine-tuning jobs.", no_args_is_help=True)
+app.command("reproduce")(reproduce)
 
-_ADAPTER, _LOCK = "adapter_model.safetensors", "job.lock"
-_LOOK_SECONDS = 0.5
-_TIMEOUT_SECONDS = 60.0
-# Where an attempt began and ended is chance, and says nothing of what came out.
-_CHANCE = ("from_step", "to_step")
+JobId = Annotated[str, typer.Argument(help="As `tunesmith jobs list` or any API shows it.")]
 
-
-@app.callback()
-def _group() -> None:
-    """Keeps `jobs` a group while it has one command."""
+_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+_LOOK_SECONDS = 1.0
+_MOST_LISTED = 10_000
+_WIDE = 120  # letters of a terminal that has room for the names of models
+_LOG_LINES = 5000
 
 
-@app.command("reproduce")
-def reproduce(
-    job_id: Annotated[str, typer.Argument(help="Of a job that has succeeded.")],
+@app.command("list")
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    status: Annotated[
+        str | None, typer.Option(help="Only these: queued, running, paused, succeeded, …")
+    ] = None,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Train a job once more, from the same bytes and seed, and compare the adapters.
-
-    Ends with 0 where they are equal byte for byte, with 1 where they are not. Asks the server at
-    TUNESMITH_SERVER_URL with TUNESMITH_API_KEY; without a key, the server of the data folder.
-    """
-    settings = load_settings(data_dir=data_dir)
-    with _server(settings) as http:
-        again = _ask(http, "POST", f"{admin.PREFIX}/jobs/{_inner(job_id)}/reproduce").json()["id"]
-        first, second = _finished(http, _inner(job_id)), _finished(http, UUID(again))
-        adapters = [_file(http, model, _ADAPTER) for model in (first, second)]
-        typer.echo(f"{first}\n{second}")
-        if adapters[0] == adapters[1]:
-            typer.echo("The adapters are equal, byte for byte.")
-            return
-        locks = [_lock(http, model) for model in (first, second)]
-    _tell_difference(adapters, locks)
-    raise typer.Exit(1)
-
-
-def _server(settings: Settings) -> httpx.Client:
-    url, key = settings.server_url, settings.api_key
-    if key is None:
-        url, secret = _of_data_folder(settings)
-    else:
-        secret = key.get_secret_value()
-    headers = {"Authorization": f"Bearer {secret}"}
-    return httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_SECONDS, trust_env=False)
-
-
-def _of_data_folder(settings: Settings) -> tuple[str, str]:
-    """Where its server listens, and the operator's key."""
-    try:
-        with owned(settings.data_dir):
-            pass
-    except DataFolderInUse as error:
-        if error.url is not None:
-            key = (settings.data_dir / application.ADMIN_KEY_FILE).read_text().strip()
-            return error.url, key
-    fail(
-        f"No server is running on {settings.data_dir}. Start one with `tunesmith serve`, or set "
-        "TUNESMITH_SERVER_URL and TUNESMITH_API_KEY."
-    )
-
-
-def _inner(job_id: str) -> UUID:
-    try:
-        return UUID(job_id)
-    except ValueError:
-        pass
-    try:
-        return openai.translate.inner_id("job", job_id)
-    except NotFound as error:
-        fail(error.message)
-
-
-def _finished(http: httpx.Client, job_id: UUID) -> str:
-    """The name of the model, once the job has made it; with its progress meanwhile."""
-    url = f"{openai.PREFIX}/fine_tuning/jobs/{openai.translate.outer_id('ftjob-', job_id)}"
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("waiting", total=None)
-        while True:
-            job = _ask(http, "GET", url).json()
-            if job["status"] == "succeeded":
-                return str(job["fine_tuned_model"])
-            if job["status"] in ("failed", "cancelled", "paused"):
-                reason = (job.get("error") or {}).get("message") or "its events say why"
-                fail(f"The job {job['id']} is {job['status']}: {reason}")
-            newest = _ask(http, "GET", f"{url}/events?limit=1").json()["data"]
-            point = newest[0].get("data") or {} if newest else {}
-            if "total_steps" in point:
-                progress.update(
-                    bar,
-                    description="training",
-                    total=point["total_steps"],
-                    completed=point["step"],
-                )
-            time.sleep(_LOOK_SECONDS)
-
-
-def _file(http: httpx.Client, model: str, name: str) -> bytes:
-    return _ask(http, "GET", f"{openai.PREFIX}/models/{model}/files/{name}").content
-
-
-def _lock(http: httpx.Client, model: str) -> dict[str, Any]:
-    """Empty for a model from before there were locks."""
-    listed = _ask(http, "GET", f"{openai.PREFIX}/models/{model}/files").json()["data"]
-    if _LOCK not in {file["name"] for file in listed}:
-        return {}
-    answer = _ask(http, "GET", f"{openai.PREFIX}/models/{model}/files/{_LOCK}")
-    lock: dict[str, Any] = answer.json()
-    return lock
-
-
-def _ask(http: httpx.Client, method: str, url: str) -> httpx.Response:
-    try:
-        answer = http.request(method, url)
-    except httpx.TransportError as error:
-        fail(f"{http.base_url} cannot be reached: {error}.")
-    if answer.is_error:
-        try:
-            fail(str(answer.json()["error"]["message"]))
-        except (ValueError, KeyError, TypeError):
-            fail(f"The server answered {answer.status_code}.")
-    return answer
-
-
-def _tell_difference(adapters: list[bytes], locks: list[dict[str, Any]]) -> None:
-    typer.echo(f"The adapters differ: {_distance(*adapters)}.")
-    before, after = (_flat(lock) for lock in locks)
-    differing = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    if not differing:
-        typer.echo("Their locks name the same of everything.")
+    """List the newest jobs."""
+    with connected(data_dir) as remote:
+        most = limit if status is None else _MOST_LISTED
+        found = remote.pages(f"{openai.PREFIX}/fine_tuning/jobs", most)
+        jobs = [job for job in found if status in (None, job["status"])][:limit]
+    if as_json:
+        print_json(jobs)
         return
-    table = Table("in job.lock", "then", "now")
-    for name in differing:
-        table.add_row(name, str(before.get(name, "")), str(after.get(name, "")))
-    Console().print(table)
+    if not jobs:
+        typer.echo("No jobs. `tunesmith tune FILE --model NAME` makes one.")
+        return
+    console = Console()
+    is_wide = console.width >= _WIDE
+    table = Table(box=None)
+    for name in ("job", "status", "base", "tokens", "created"):
+        table.add_column(name, no_wrap=name != "base", overflow="fold")
+    if is_wide:
+        table.add_column("tuned model", overflow="fold")
+    for job in jobs:
+        tuned = [job["fine_tuned_model"] or ""] if is_wide else []
+        table.add_row(
+            job["id"],
+            f"[{_STYLES.get(job['status'], 'default')}]{job['status']}[/]",
+            job["model"],
+            f"{job['trained_tokens']:,}" if job["trained_tokens"] else "",
+            f"{duration(time.time() - job['created_at'])} ago",
+            *tuned,
+        )
+    console.print(table)
 
 
-def _distance(before: bytes, after: bytes) -> str:
+@app.command("show")
+def show_job(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Show all of one job: settings, figures, checkpoints, the last events."""
+    with connected(data_dir) as remote:
+        job = remote.read(job_path(job_id))
+        checkpoints = list(remote.pages(f"{job_path(job_id)}/checkpoints", 20))
+        events = remote.read(f"{job_path(job_id)}/events", limit=20)["data"]
+        place = remote.read(f"{platform_job_path(job_id)}/queue")
+    if as_json:
+        print_json({**job, "checkpoints": checkpoints, "queue": place})
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in _facts(job).items():
+        table.add_row(name, value)
+    if place["waiting"]:
+        table.add_row("waits", f"place {place['position']}: starts when {place['startsWhen']}")
+    for checkpoint in checkpoints:
+        table.add_row("checkpoint", checkpoint["fine_tuned_model_checkpoint"])
+    console = Console()
+    console.print(table, highlight=False)
+    for event in reversed(events):
+        if event["type"] == "message":
+            said = f"{_when(event['created_at'])}  {event['message']}"
+            console.print(said, highlight=False, markup=False, soft_wrap=True)
+    if job["status"] == "failed":
+        _tell_failure(job)
+
+
+@app.command("watch")
+def watch_job(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Follow a job until it rests, with its curve. Ctrl-C leaves it alone.
+
+    Ends with 0 where it succeeded, with 1 otherwise.
+    """
+    with connected(data_dir) as remote:
+        watch(remote, job_id, as_json=as_json)
+
+
+def watch(remote: Remote, job_id: str, *, as_json: bool) -> dict[str, Any]:
+    """Follow a job; one that has not succeeded ends the program."""
     try:
-        first, second = load(before), load(after)
-    except (SafetensorError, ValueError) as error:
-        return f"one cannot be read ({error})"
-    shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (first, second)]
-    if shapes[0] != shapes[1]:
-        return "their tensors have other names or shapes"
-    largest = max(float(abs(first[name] - second[name]).max()) for name in first)
-    return f"weights by {largest:.3g} at most"
+        job = follow(remote, job_id)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nThe job goes on. Watch it again: tunesmith jobs watch {job_id}\n"
+            f"Stop it: tunesmith jobs stop {job_id}",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(job)
+    if job["status"] == "failed":
+        _tell_failure(job)
+    if job["status"] != "succeeded":
+        raise typer.Exit(Exit.FAILED)
+    return job
 
 
-def _flat(lock: dict[str, Any]) -> dict[str, object]:
-    """Names with dots and their values, of everything but the result and chance."""
-    found: dict[str, object] = {}
+@app.command("logs")
+def show_logs(
+    job_id: JobId,
+    lines: Annotated[int, typer.Option(min=1, max=_LOG_LINES, help="The last so many.")] = 100,
+    follows: Annotated[bool, typer.Option("--follow", "-f", help="Until the job rests.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a job's log."""
+    path = f"{platform_job_path(job_id)}/logs"
+    with connected(data_dir) as remote:
+        told = _print_log(remote.read(path, lines=lines)["logs"], [])
+        while follows and remote.read(job_path(job_id))["status"] in ("queued", "running"):
+            time.sleep(_LOOK_SECONDS)
+            since = {"since": told[-1]["timestamp"]} if told else {}
+            told = _print_log(remote.read(path, lines=_LOG_LINES, **since)["logs"], told)
 
-    def visit(name: str, value: object) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                visit(f"{name}.{key}" if name else key, inner)
-        elif isinstance(value, list):
-            for place, inner in enumerate(value):
-                visit(f"{name}.{place}", inner)
-        elif name.rpartition(".")[2] not in _CHANCE:
-            found[name] = value
 
-    visit("", {key: value for key, value in lock.items() if key != "result"})
-    return found
+def _print_log(lines: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that were not told before; what is given back tells so the next time."""
+    for line in lines:
+        if line not in told:
+            typer.echo(f"{line['timestamp']}  {line['level']:7}  {line['message']}")
+    return lines or told
+
+
+@app.command("pause")
+def pause_job(job_id: JobId, data_dir: DataDir = None) -> None:
+    """Stop a job at its next checkpoint, to go on from there later."""
+    _steer(job_id, "pause", data_dir)
+
+
+@app.command("resume")
+def resume_job(job_id: JobId, data_dir: DataDir = None) -> None:
+    """Let a paused job go on."""
+    _steer(job_id, "resume", data_dir)
+
+
+@app.command("stop")
+def stop_job(job_id: JobId, data_dir: DataDir = None) -> None:
+    """End a job; its checkpoints stay."""
+    _steer(job_id, "cancel", data_dir)
+
+
+@app.command("restart")
+def restart_job(job_id: JobId, data_dir: DataDir = None) -> None:
+    """Train a failed or stopped job again."""
+    with connected(data_dir) as remote:
+        typer.echo(remote.ask("POST", f"{platform_job_path(job_id)}/restart").json()["message"])
+
+
+def deploy_job(job_id: JobId, data_dir: DataDir = None) -> None:
+    """Keep a finished job's model answering."""
+    with connected(data_dir) as remote:
+        done = remote.ask("POST", f"{platform_job_path(job_id)}/deploy").json()
+    typer.echo(f"{done['message']}\nAsk it: tunesmith chat {done['resultModel']}")
+
+
+def _steer(job_id: str, action: str, data_dir: DataDir) -> None:
+    with connected(data_dir) as remote:
+        job = remote.ask("POST", f"{job_path(job_id)}/{action}").json()
+    typer.echo(f"{job['id']} is {job['status']}.")
+
+
+@app.command("compare")
+def compare_jobs(
+    job_ids: Annotated[list[str], typer.Argument(help="Two or more.")],
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show how jobs differ in their settings, and what came of them."""
+    if len(job_ids) < 2:
+        fail("Name two jobs or more.")
+    with connected(data_dir) as remote:
+        columns = [_comparable(remote, job_id) for job_id in job_ids]
+    if as_json:
+        print_json(columns)
+        return
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    table = Table("", *(column["job"] for column in columns), box=None)
+    for name in names[1:]:
+        values = [column.get(name, "") for column in columns]
+        if len(set(values)) > 1 or name in ("status", "base"):
+            table.add_row(name, *values)
+    Console().print(table, highlight=False)
+
+
+def _comparable(remote: Remote, job_id: str) -> dict[str, str]:
+    job = remote.read(job_path(job_id))
+    metrics = remote.read(f"{platform_job_path(job_id)}/metrics")["metrics"]
+    facts = {**_facts(job), "steps": str(len(metrics["steps"]))}
+    for name in ("trainingLoss", "validationLoss"):
+        if metrics[name] is not None:
+            facts[name] = f"{metrics[name]:.4f}"
+    return facts
+
+
+def _facts(job: dict[str, Any]) -> dict[str, str]:
+    """Names and values of what a job is, settings last."""
+    method = job["method"]["type"]
+    settings = {**job["hyperparameters"], **job["method"][method].get("hyperparameters", {})}
+    facts = {
+        "job": job["id"],
+        "status": job["status"],
+        "base": job["model"],
+        "tuned model": job["fine_tuned_model"],
+        "created": _when(job["created_at"]),
+        "finished": _when(job["finished_at"]) if job["finished_at"] else None,
+        "took": duration(job["finished_at"] - job["created_at"]) if job["finished_at"] else None,
+        "training file": job["training_file"],
+        "validation file": job["validation_file"],
+        "trained tokens": job["trained_tokens"],
+        "method": method,
+        "seed": job["seed"],
+        "suffix": job["user_provided_suffix"],
+        **settings,
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def _tell_failure(job: dict[str, Any]) -> None:
+    error = job.get("error") or {}
+    where = f" ({error['param']})" if error.get("param") else ""
+    typer.secho(f"Failed{where}: {error.get('message')}", fg=typer.colors.RED, err=True)
+
+
+def _when(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

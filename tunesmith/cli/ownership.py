@@ -37,6 +37,17 @@ def owned(folder: Path) -> Iterator[None]:
             address.unlink(missing_ok=True)
 
 
+def find_server(folder: Path) -> tuple[str, Path | None] | None:
+    """Where the folder's server listens, and the certificate that it shows."""
+    if not folder.is_dir():
+        return None
+    try:
+        with owned(folder):
+            return None
+    except DataFolderInUse as owner:
+        return None if owner.url is None else (owner.url, owner.certificate)
+
+
 def announce(folder: Path, url: str, certificate: Path | None = None) -> None:
     """Let other processes of this machine find the server."""
     aside = folder / f"{_ADDRESS_FILE}.{os.getpid()}"

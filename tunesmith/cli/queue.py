@@ -7,13 +7,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith.cli.admin import ask
-from tunesmith.cli.options import DataDir
+from tunesmith.cli.options import AsJson, DataDir, print_json
 
 
-def list_queue(data_dir: DataDir = None) -> None:
+def list_queue(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show every job that waits: its place, why it waits, and what would start it."""
+    found = ask(data_dir, "GET", "/queue")
+    if as_json:
+        print_json(found)
+        return
     table = Table("place", "job", "organization", "task", "priority", "why", "starts when")
-    for one in ask(data_dir, "GET", "/queue"):
+    for one in found:
         when = one["starts_when"] + (f" ({one['not_before']})" if one["not_before"] else "")
         table.add_row(
             str(one["position"] or ""),

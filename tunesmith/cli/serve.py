@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ import uvicorn
 from rich.console import Console
 
 from tunesmith import app as application
-from tunesmith.cli.options import DataDir, fail, load_settings, traced
+from tunesmith.cli.options import DataDir, fail, load_settings
 from tunesmith.cli.ownership import DataFolderInUse, announce, owned
 from tunesmith.settings import Settings
 from tunesmith.wire.connections import GuardedProtocol
@@ -45,6 +46,17 @@ def serve(
     _run(load_settings(**switches, data_dir=data_dir), has_worker=True)
 
 
+def up(
+    host: Host = None,
+    port: Port = None,
+    browser: Annotated[bool, typer.Option(help="Open the dashboard in a browser.")] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Run everything on this machine, as `serve` does, and open the dashboard in a browser."""
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    _run(settings, has_worker=True, opens_browser=browser)
+
+
 def server(
     host: Host = None,
     port: Port = None,
@@ -57,15 +69,15 @@ def server(
     _run(load_settings(**switches, data_dir=data_dir), has_worker=False)
 
 
-def _run(settings: Settings, *, has_worker: bool) -> None:
+def _run(settings: Settings, *, has_worker: bool, opens_browser: bool = False) -> None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         fail("TLS needs both: --tls-cert and --tls-key.")
     is_leaving = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _leave(is_leaving))
     try:
-        with owned(settings.data_dir), traced(settings, "tunesmith-server"):
-            _serve_until(is_leaving, settings, has_worker=has_worker)
+        with owned(settings.data_dir):
+            _serve_until(is_leaving, settings, has_worker=has_worker, opens_browser=opens_browser)
     except DataFolderInUse as error:
         where = f" at {error.url}" if error.url else ""
         fail(f"{error}{where}. Stop it first, or choose another --data-dir.")
@@ -77,7 +89,9 @@ def _leave(is_leaving: threading.Event) -> None:
     is_leaving.set()
 
 
-def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker: bool) -> None:
+def _serve_until(
+    is_leaving: threading.Event, settings: Settings, *, has_worker: bool, opens_browser: bool
+) -> None:
     listener = _listen(settings)
     built = application.build(settings)
     config = uvicorn.Config(
@@ -104,6 +118,8 @@ def _serve_until(is_leaving: threading.Event, settings: Settings, *, has_worker:
     url = f"{scheme}://{_reachable_host(settings.host)}:{listener.getsockname()[1]}"
     announce(settings.data_dir, url, settings.tls_cert)
     _greet(url, settings, built.first_key)
+    if opens_browser and not webbrowser.open(url):
+        typer.echo(f"No browser was found here; open {url} yourself.", err=True)
     worker = LocalWorker(url, settings) if has_worker else None
     while not is_leaving.wait(0.2) and thread.is_alive():
         if worker is not None:
@@ -143,6 +159,9 @@ def _greet(url: str, settings: Settings, first_key: str | None) -> None:
     if first_key is not None:
         console.print("Admin key, shown this once:", highlight=False)
         console.print(first_key, highlight=False, soft_wrap=True)
+    else:
+        place = settings.data_dir / application.ADMIN_KEY_FILE
+        console.print(f"The admin key is in {place}.", highlight=False, soft_wrap=True)
     console.print(f"Programs that speak OpenAI's API: OPENAI_BASE_URL={url}/v1", highlight=False)
     console.print("Ctrl-C stops it; jobs go on when it is started again.")
     sys.stdout.flush()
@@ -156,7 +175,7 @@ class LocalWorker:
         self._command = [sys.executable, "-m", "tunesmith", "worker", "--exit-with-parent"]
         self._environment = {
             **os.environ,
-            "TUNESMITH_SERVER_URL": url,
+            "TUNESMITH_URL": url,
             "TUNESMITH_API_KEY": key,
             "TUNESMITH_WORKER_NAME": "local",
             "TUNESMITH_WORK_DIR": str((settings.data_dir / "worker").resolve()),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith.cli.admin import ask
-from tunesmith.cli.options import DataDir, fail
+from tunesmith.cli.options import AsJson, DataDir, fail, print_json
 
 app = typer.Typer(help="Webhooks that are told how jobs ended.", no_args_is_help=True)
 
@@ -34,10 +34,14 @@ def create_webhook(
 
 
 @app.command("list")
-def list_webhooks(data_dir: DataDir = None) -> None:
+def list_webhooks(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show all webhooks, and what came of the latest delivery to each."""
+    found = ask(data_dir, "GET", "/webhooks")
+    if as_json:
+        print_json(found)
+        return
     table = Table("id", "url", "on", "latest delivery")
-    for webhook in ask(data_dir, "GET", "/webhooks"):
+    for webhook in found:
         latest = webhook["last_delivery"]
         shown = "none yet" if latest is None else _summary(latest)
         table.add_row(webhook["id"], webhook["url"], " ".join(webhook["outcomes"]), shown)
@@ -45,10 +49,14 @@ def list_webhooks(data_dir: DataDir = None) -> None:
 
 
 @app.command("deliveries")
-def list_deliveries(webhook_id: str, data_dir: DataDir = None) -> None:
+def list_deliveries(webhook_id: str, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show what became of the newest hundred events for a webhook."""
+    found = ask(data_dir, "GET", f"/webhooks/{webhook_id}/deliveries")
+    if as_json:
+        print_json(found)
+        return
     table = Table("event of", "job", "status", "attempts", "latest result", "next attempt")
-    for item in ask(data_dir, "GET", f"/webhooks/{webhook_id}/deliveries"):
+    for item in found:
         table.add_row(
             item["created_at"],
             f"{item['job_id']} {item['outcome']}",

@@ -15,7 +15,6 @@ from tunesmith.engine.lean_layers import lean
 from tunesmith.engine.loss import Predicted
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
-from tunesmith.engine.shortcuts import Shortcuts
 
 # What is done to logits after the last linear layer, in the words of transformers' configurations.
 _BEHIND_THE_HEAD = (
@@ -111,19 +110,11 @@ def packing_obstacle(model: BaseModel, max_length_tokens: int) -> str | None:
 
 
 def _keep_what_holds(model: BaseModel) -> bool:
-    """Try packing on a few tokens, once: some models derive positions or masks in ways of their
-    own. False where packing itself changes the answers.
+    """Try packing on a few tokens: some models derive positions or masks in ways of their own.
+
+    First with all shortcuts, then with fewer; False where packing itself changes the answers.
     """
     wanted = model.shortcuts
-    if wanted not in model.trials:
-        held = _tried(model, wanted)
-        model.trials |= {wanted: held} if held is None else {wanted: held, held: held}
-    model.shortcuts = model.trials[wanted] or wanted
-    return model.trials[wanted] is not None
-
-
-def _tried(model: BaseModel, wanted: Shortcuts) -> Shortcuts | None:
-    """The most of the wanted shortcuts that change no answers; None where packing does."""
     alone, packed = _trial_batches(model)
     model.shortcuts = replace(wanted, fused_head=False)
     expected = torch.cat([_trial_logprobs(model, batch) for batch in alone])
@@ -140,8 +131,8 @@ def _tried(model: BaseModel, wanted: Shortcuts) -> Shortcuts | None:
         except (AttributeError, TypeError, RuntimeError):  # layers of another make
             continue
         if difference < model.tolerance:
-            return shortcuts
-    return None
+            return True
+    return False
 
 
 def _has_plain_head(model: BaseModel) -> bool:

@@ -40,7 +40,6 @@ class BaseModel:
         self.adapters = AdapterSet(network, name)
         self.whole: WholeModel | None = None  # once a run has trained the weights themselves
         self.shortcuts = Shortcuts()  # a trial before training leaves those that hold
-        self.trials: dict[Shortcuts, Shortcuts | None] = {}  # what held of what was wanted
         self.vocabulary = Vocabulary(tokenizer)
         self.end_of_text_ids = _end_of_text_ids(network, tokenizer)
         self.context_length = _context_length(self.config)

@@ -85,7 +85,6 @@ def create(ctx: Context, new: NewJob) -> Job:
         needs_deployment=new.needs_deployment,
         updated_at=now,
         priority=quota.default_priority,
-        traceparent=ctx.origin.traceparent,
     )
     _add(ctx, job)
     audit.record(ctx, "job.create", job.id, after=job)
@@ -125,7 +124,6 @@ def reproduce(ctx: Context, job_id: UUID) -> Job:
         needs_deployment=original.needs_deployment,
         updated_at=now,
         priority=quota.default_priority,
-        traceparent=ctx.origin.traceparent,
     )
     _add(ctx, job)
     audit.record(ctx, "job.reproduce", job.id, after=job)

@@ -112,7 +112,7 @@ def test_a_folder_with_a_decoder_can_be_offered(run: Run, tmp_path: Path) -> Non
     listed = run("models", "list").stdout
     assert "mine" in listed
     assert "gpt-4o-mini" in listed
-    assert run("models", "remove", "mine").exit_code == 0
+    assert run("models", "rm", "mine").exit_code == 0
     assert "mine" not in run("models", "list").stdout
 
 
