@@ -85,7 +85,7 @@ def test_dpo_compares_to_the_model_where_the_run_started(
     spec = new_whole_spec(rows.preferences(8), batch_size=8, method="dpo")
     run = returned(open_run(BaseModel.load(llama_folder), spec))
     noise = torch.Generator().manual_seed(3)
-    run.trained.flat.add_(0.02 * torch.randn(run.trained.flat.shape, generator=noise))
+    run.trained.flat.add_(0.05 * torch.randn(run.trained.flat.shape, generator=noise))
     run.trained.round()
     textbook = textbook_of(run, llama_folder)
     pairs = [row for row in run.batch(1) if isinstance(row, Pair)]

@@ -22,7 +22,7 @@ def reproduce(
     job_id: Annotated[str, typer.Argument(help="Of a job that has succeeded.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Train a job once more, from the same bytes and seed, and compare the adapters.
+    """Train a job once more, from the same bytes and seed, and compare the weights.
 
     Ends with 0 where they are equal byte for byte, with 1 where they are not. Asks the server at
     TUNESMITH_URL with TUNESMITH_API_KEY; without a key, the server of the data folder.
@@ -31,13 +31,19 @@ def reproduce(
         path = f"{admin.PREFIX}/jobs/{inner(job_id)}/reproduce"
         again = remote.ask("POST", path).json()["id"]
         first, second = _finished(remote, job_id), _finished(remote, again)
-        adapters = [_file(remote, model, _ADAPTER) for model in (first, second)]
+        before, after = _weights(remote, first), _weights(remote, second)
         typer.echo(f"{first}\n{second}")
-        if adapters[0] == adapters[1]:
-            typer.echo("The adapters are equal, byte for byte.")
+        what = "adapters" if _ADAPTER in before else "models"
+        if before == after:
+            typer.echo(f"The {what} are equal, byte for byte.")
             return
+        if _ADAPTER in before.keys() & after.keys():
+            distance = _distance(*(_file(remote, model, _ADAPTER) for model in (first, second)))
+        else:
+            distance = f"these files: {', '.join(_differing(before, after))}"
         locks = [_lock(remote, model) for model in (first, second)]
-    _tell_difference(adapters, locks)
+    typer.echo(f"The {what} differ: {distance}.")
+    _tell_difference(*locks)
     raise typer.Exit(1)
 
 
@@ -54,6 +60,12 @@ def _file(remote: Remote, model: str, name: str) -> bytes:
     return remote.ask("GET", f"{model_path(model)}/files/{name}").content
 
 
+def _weights(remote: Remote, model: str) -> dict[str, object]:
+    """A model's files of weights, and what they hold by its SHA-256."""
+    listed = remote.read(f"{model_path(model)}/files")["data"]
+    return {f["name"]: f["sha256"] for f in listed if f["name"].endswith(".safetensors")}
+
+
 def _lock(remote: Remote, model: str) -> dict[str, Any]:
     """Empty for a model from before there were locks."""
     listed = remote.read(f"{model_path(model)}/files")["data"]
@@ -63,10 +75,9 @@ def _lock(remote: Remote, model: str) -> dict[str, Any]:
     return lock
 
 
-def _tell_difference(adapters: list[bytes], locks: list[dict[str, Any]]) -> None:
-    typer.echo(f"The adapters differ: {_distance(*adapters)}.")
+def _tell_difference(*locks: dict[str, Any]) -> None:
     before, after = (_flat(lock) for lock in locks)
-    differing = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    differing = _differing(before, after)
     if not differing:
         typer.echo("Their locks name the same of everything.")
         return
@@ -74,6 +85,10 @@ def _tell_difference(adapters: list[bytes], locks: list[dict[str, Any]]) -> None
     for name in differing:
         table.add_row(name, str(before.get(name, "")), str(after.get(name, "")))
     Console().print(table)
+
+
+def _differing(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
 
 def _distance(before: bytes, after: bytes) -> str:

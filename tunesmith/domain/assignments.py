@@ -69,6 +69,11 @@ class Assignment:
     ] = ()  # of the tuned model that is tuned further, if one is
     resume_from: tuple[Artifact, ...] = ()  # the newest checkpoint; empty for a fresh start
 
+    @property
+    def host_owner(self) -> str:
+        """Who has the host for itself; empty where jobs share one."""
+        return str(self.job_id) if self.hyperparameters.trains_all_weights else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validated:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID, uuid5
 
+from tunesmith.domain.files import Artifact
+
 DEFAULT_LEARNING_RATE = 2e-4  # the usual start for LoRA on models of 1B parameters and more
 # What a decoder can be tuned for, each by writing its answer as text.
 TASKS = ("text-generation", "classification", "summarization")
@@ -51,6 +53,9 @@ class BaseModel:
     """A catalogue entry. `folder`, on the server's machine, holds weights and tokenizer.
 
     `learning_rate` is what a learning-rate multiplier of 1 means for this model.
+
+    A tuned model whose weights were all trained is made one for workers, with `artifacts` in the
+    place of a folder.
     """
 
     name: str
@@ -71,6 +76,7 @@ class BaseModel:
     nominal_size: str | None = None  # such as "70B", of a model with 70.6 billion parameters
     tasks: tuple[str, ...] = TASKS
     calls_functions: bool = False  # its chat template has a place for tools
+    artifacts: tuple[Artifact, ...] = ()
 
     @property
     def id(self) -> UUID:

@@ -42,6 +42,7 @@ class Method(StrEnum):
 
 # Of the base model's learning rate. Preferences want smaller steps than imitation.
 LEARNING_RATE_SHARE = {Method.SUPERVISED: 1.0, Method.DPO: 0.1}
+ALL_WEIGHTS_SHARE = 0.1  # that rate is meant for adapters; a whole model forgets more at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class Hyperparameters:
     `learning_rate` is the peak itself, in the place of the base model's own times the multiplier.
     `lora_targets` are names of linear layers, or ends of them; none means all of the decoder's.
     `early_stopping_patience` counts epochs in a row whose validation loss does not fall.
+    With `trains_all_weights` there is no adapter, so what concerns LoRA is not heeded.
     """
 
     num_epochs: int | Auto = AUTO
@@ -68,6 +70,7 @@ class Hyperparameters:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     early_stopping_patience: int | None = None
+    trains_all_weights: bool = False
 
     def __post_init__(self) -> None:
         _check_range("num_epochs", self.num_epochs, 1, MAX_EPOCHS)
@@ -90,6 +93,11 @@ class Hyperparameters:
         _check_range("lora_dropout", self.lora_dropout, 0, MAX_LORA_DROPOUT)
         _check_range("weight_decay", self.weight_decay, 0, MAX_WEIGHT_DECAY)
         _check_targets(self.lora_targets)
+
+    def learning_rate_share(self, method: Method) -> float:
+        """Of the base model's learning rate, where the job names none."""
+        share = LEARNING_RATE_SHARE[method]
+        return share * ALL_WEIGHTS_SHARE if self.trains_all_weights else share
 
     def resolved(self, num_examples: int) -> "Hyperparameters":
         """With numbers in the place of every "auto".

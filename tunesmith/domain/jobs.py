@@ -149,6 +149,13 @@ class Job:
             return self.trained_tokens
         return 0 if self.progress is None else self.progress.tokens
 
+    @property
+    def host_of(self) -> str:
+        """Jobs for which this is the same can train on one host."""
+        if self.hyperparameters.trains_all_weights:
+            return f"{self.base_model} (all weights, {self.id})"
+        return self.base_model
+
     def require(self, action: Action) -> None:
         """Raises `WrongState` where the job is in no status for it."""
         if self.status not in ALLOWED[action]:

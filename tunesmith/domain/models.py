@@ -9,12 +9,15 @@ from uuid import UUID
 from tunesmith.domain.files import Artifact
 
 SHORT_ID_LENGTH = 8
+WHOLE_MODEL_FILE = "config.json"  # which an adapter has not
 _ALPHANUMERIC = string.ascii_letters + string.digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedModel:
-    """A PEFT adapter on a base model. `step` is its checkpoint's, None for a job's final model.
+    """A PEFT adapter on a base model, or a whole model that was made from one.
+
+    `step` is its checkpoint's, None for a job's final model.
 
     One that was brought here instead of trained has no job, and the id of its registration.
 
@@ -31,6 +34,11 @@ class TunedModel:
     step: int | None
     artifacts: tuple[Artifact, ...]
     created_at: datetime
+
+    @property
+    def is_whole(self) -> bool:
+        """All weights were trained: it answers without its base model."""
+        return any(artifact.name == WHOLE_MODEL_FILE for artifact in self.artifacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

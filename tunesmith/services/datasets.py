@@ -10,6 +10,7 @@ from tunesmith.domain.accounts import Scope
 from tunesmith.domain.datasets import check_training_lines, parse_lines
 from tunesmith.domain.errors import Conflict, InvalidRequest, InvalidTrainingData, NotFound
 from tunesmith.domain.files import Blob, File, FilePurpose, safe_filename
+from tunesmith.domain.hyperparameters import Method
 from tunesmith.domain.paging import Slice
 from tunesmith.services import audit, quotas
 from tunesmith.services.context import Context
@@ -109,10 +110,10 @@ def import_file(blobs: Blobs, folder: Path, path: str, max_bytes: int) -> Blob |
         return writer.commit()
 
 
-def check(blobs: Blobs, blob: Blob) -> None:
+def check(blobs: Blobs, blob: Blob, method: Method) -> None:
     """Read the first lines; raises `InvalidTrainingData`. Outside of transactions, as it reads."""
     lines = islice(blobs.lines(blob.sha256), NUM_LINES_CHECKED)
-    if check_training_lines(lines).num_examples == 0:
+    if check_training_lines(lines, method).num_examples == 0:
         raise InvalidTrainingData("The file holds no examples.")
 
 

@@ -75,7 +75,7 @@ def guess_length(file: File, num_examples: int) -> float:
 
 def learn(store: Store, job: Job, worker: str, now: datetime) -> None:
     """Take note of what a finished job took, for the estimates of others like it."""
-    if job.method is not Method.SUPERVISED:
+    if job.method is not Method.SUPERVISED or job.hyperparameters.trains_all_weights:
         return
     steps = store.events.list_metrics(job.id)
     # The first step warms up what the others find warm.

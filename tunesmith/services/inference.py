@@ -12,6 +12,7 @@ from tunesmith.domain.assignments import AdapterSource, EmbedRequest, SampleRequ
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.models import TunedModel
+from tunesmith.services import models
 from tunesmith.services.context import Context
 
 MAX_TOTAL_LENGTH = 32 * 1024 * 1024  # in characters, of all the prompts of a call
@@ -173,6 +174,8 @@ def _weights(ctx: Context, model: BaseModel | TunedModel) -> tuple[BaseModel, Ad
     base = ctx.store.models.find_base(model.base_model)
     if base is None:
         raise NotFound("withdrawn base model", model.base_model, param="model")
+    if model.is_whole:
+        return models.as_base(model, base), None
     return base, AdapterSource(id=model.id.hex, artifacts=model.artifacts)
 
 

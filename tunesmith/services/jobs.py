@@ -55,6 +55,7 @@ def create(ctx: Context, new: NewJob) -> Job:
             code="model_not_available",
         )
     _check_limits(new)
+    _check_start(new)
     ctx.house.blobs.require_room()  # for its checkpoints
     quota = quotas.admit_job(ctx)
     now = ctx.now()
@@ -121,7 +122,7 @@ def reproduce(ctx: Context, job_id: UUID) -> Job:
         name=original.name,
         description=f"Reproduces job {original.id}.",
         key_id=ctx.key.id,
-        needs_deployment=original.needs_deployment,
+        needs_deployment=False,  # so that its files can be compared
         updated_at=now,
         priority=quota.default_priority,
     )
@@ -309,6 +310,21 @@ def _pin(ctx: Context, file_id: UUID, param: str, reference: str | None) -> Pinn
             param=param,
         )
     return PinnedFile(file_id=file.id, blob=file.blob, filename=file.filename, reference=reference)
+
+
+def _check_start(new: NewJob) -> None:
+    """What begins with a tuned model goes on with its adapter."""
+    if new.initial_model is None:
+        return
+    if new.initial_model.is_whole:
+        message = (
+            "All weights of this model were trained, so it has no adapter to go on with. Download "
+            "its files, add them with `tunesmith models add`, and tune that."
+        )
+        raise InvalidRequest(message, param="model")
+    if new.hyperparameters.trains_all_weights:
+        message = "All weights can be trained of a base model alone, not of one that was tuned."
+        raise InvalidRequest(message, param="model")
 
 
 def _check_limits(new: NewJob) -> None:

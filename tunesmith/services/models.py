@@ -1,5 +1,6 @@
 """Base models and tuned models."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tunesmith.domain.accounts import Scope
@@ -65,6 +66,20 @@ def find_named(ctx: Context, name: str) -> TunedModel | None:
 def list_tuned(ctx: Context) -> tuple[TunedModel, ...]:
     """Those that can be asked."""
     return ctx.store.models.list_tuned(ctx.owner)
+
+
+def as_base(model: TunedModel, base: BaseModel) -> BaseModel:
+    """A whole model as a worker holds it: like the base that it came from, with other weights."""
+    return replace(
+        base,
+        name=f"{base.name}:{model.short_id}",
+        aliases=(),
+        folder="",
+        files=(),
+        artifacts=model.artifacts,
+        fingerprint=None,
+        hub_id=None,
+    )
 
 
 def delete_tuned(ctx: Context, model: TunedModel) -> None:

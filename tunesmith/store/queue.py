@@ -55,7 +55,7 @@ class Queue:
                 task=task,
                 available_at=now,
                 organization_id=job.organization_id,
-                base_model=job.base_model,
+                base_model=job.host_of,
                 priority=job.priority,
             )
         )

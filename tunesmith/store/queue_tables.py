@@ -21,7 +21,7 @@ queue = sa.Table(
     sa.Column("silences", sa.Integer, nullable=False, server_default="0"),
     # As the job has them: who is next is decided on this table alone.
     sa.Column("organization_id", sa.Uuid, nullable=False),
-    sa.Column("base_model", sa.Text, nullable=False),
+    sa.Column("base_model", sa.Text, nullable=False),  # `Job.host_of`
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("leased_at", UtcTime),
     sa.Column("passed_over_at", UtcTime),

@@ -96,9 +96,9 @@ class Attempts:
         if self._should_let_go(reporter):
             reporter.add(AttemptReleased())
             return
-        base = assignment.base_model
+        base, owner = assignment.base_model, assignment.host_owner
         try:
-            host = self._hosts.place(base, lambda: self._workshop.model_folder(base))
+            host = self._hosts.place(base, lambda: self._workshop.model_folder(base), owner)
         except ModelRefused as error:
             failure = Failure(code=error.code, message=error.message, param="model")
             reporter.add(TrainingFailed(failure=failure))
@@ -116,7 +116,11 @@ class Attempts:
             base_folder=base_folder,
         )
         run = Run(host, spec, lock, reporter, began_at)
-        run.follow(lambda: self._should_let_go(reporter))
+        try:
+            run.follow(lambda: self._should_let_go(reporter))
+        finally:
+            if owner:
+                self._hosts.end(base, owner)
 
     def _should_let_go(self, reporter: Reporter) -> bool:
         """At a checkpoint: the worker is leaving, or cut off, or the job is to be paused."""

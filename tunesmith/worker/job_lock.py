@@ -25,6 +25,7 @@ from tunesmith.engine.spec import TrainSpec
 LOCK_FILE = "job.lock"
 FORMAT = 1
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_MODEL_FILES = ("config.json", "model*.safetensors")  # where all weights were trained
 _PACKAGES = ("tunesmith", "torch", "transformers", "tokenizers", "safetensors")
 # What the run is called, where its files lie, and what changes nothing of the result.
 _NOT_RECIPE = (
@@ -103,7 +104,7 @@ class JobLock:
         self.before = _attempts_in(self.spec.resume_from)
 
     def write(self, folder: Path, step: int, *, was_accompanied: bool) -> None:
-        """Beside the adapter in a folder, of which nobody else knows yet."""
+        """Beside the weights in a folder, of which nobody else knows yet."""
         attempt = {
             "from_step": self.from_step,
             "to_step": step,
@@ -119,7 +120,9 @@ class JobLock:
             "was_alone": not any(each["shared_its_host"] for each in attempts),
             "attempts": attempts,
             "result": {
-                name: _sha256(folder / name) for name in _ADAPTER_FILES if (folder / name).is_file()
+                path.name: _sha256(path)
+                for pattern in (*_ADAPTER_FILES, *_MODEL_FILES)
+                for path in sorted(folder.glob(pattern))
             },
         }
         (folder / LOCK_FILE).write_text(json.dumps(lock, indent=2) + "\n", encoding="utf-8")

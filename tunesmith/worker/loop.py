@@ -131,12 +131,12 @@ class Trainings:
             return False
         base = assignment.base_model
         try:
-            self._hosts.claim(base)
+            self._hosts.claim(base, assignment.host_owner)
         except NoRoom:  # an answer from another base model has begun meanwhile
             self._attempts.hand_back(assignment)
             return False
         training = pool.submit(self._attempts.carry_out, assignment)
-        training.add_done_callback(lambda _: self._hosts.unclaim(base))
+        training.add_done_callback(lambda _: self._hosts.unclaim(base, assignment.host_owner))
         training.add_done_callback(lambda _: self._may_begin.set())  # it leaves room
         self._running.add(training)
         return True

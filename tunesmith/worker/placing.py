@@ -18,7 +18,7 @@ from tunesmith.worker.ports import Launcher
 
 log = structlog.get_logger()
 
-Weights = tuple[str, str | None]  # a base model's name and fingerprint
+Weights = tuple[str, str | None, str]  # a base model's name and fingerprint, and who owns the host
 
 
 class NoRoom(Unavailable):
@@ -27,6 +27,8 @@ class NoRoom(Unavailable):
 
 class Hosts:
     """At most `max_hosts` of them; an idle one makes room for another base model.
+
+    A host with an `owner` is that one's alone: a job that changes the weights themselves.
 
     Whoever means to use a base model claims it first: that keeps a place for it, and its host from
     making room. The table of hosts is never locked for long; loading takes a lock of its own.
@@ -47,40 +49,52 @@ class Hosts:
         with self._table:
             self._forget_lost()
             residents = tuple(
-                Resident(base_model=name, fingerprint=mark, takes_more=self._takes_more(name, mark))
-                for name, mark in {**self._hosts, **self._claims}
+                Resident(
+                    base_model=weights[0],
+                    fingerprint=weights[1],
+                    takes_more=self._takes_more(weights),
+                )
+                for weights in {**self._hosts, **self._claims}
+                if not weights[2]
             )
             return Room(residents=residents, takes_others=len(self._in_use()) < self._max_hosts)
 
-    def claim(self, base: BaseModel) -> None:
+    def claim(self, base: BaseModel, owner: str = "") -> None:
         """Keep a place for a base model until `unclaim`; raises `NoRoom`."""
-        weights = (base.name, base.fingerprint)
+        weights = (base.name, base.fingerprint, owner)
         with self._table:
             self._forget_lost()
             if weights not in self._hosts and weights not in self._claims:
                 self._make_room(base.name)
             self._claims[weights] += 1
 
-    def unclaim(self, base: BaseModel) -> None:
-        weights = (base.name, base.fingerprint)
+    def unclaim(self, base: BaseModel, owner: str = "") -> None:
+        weights = (base.name, base.fingerprint, owner)
         with self._table:
             self._claims[weights] -= 1
             if not self._claims[weights]:
                 del self._claims[weights]
 
-    def place(self, base: BaseModel, folder: Callable[[], Path]) -> Host:
+    def place(self, base: BaseModel, folder: Callable[[], Path], owner: str = "") -> Host:
         """The host that holds these weights of a base model, started if need be.
 
         Raises `NoRoom`, `ModelRefused` or `Unavailable`.
         """
-        with self._claimed(base):
-            weights = (base.name, base.fingerprint)
+        with self._claimed(base, owner):
+            weights = (base.name, base.fingerprint, owner)
             host = self._find(weights)
             if host is None:
                 with self._loading:
-                    host = self._find(weights) or self._start(base, folder)
+                    host = self._find(weights) or self._start(base, folder, owner)
             host.used_at = time.monotonic()
             return host
+
+    def end(self, base: BaseModel, owner: str) -> None:
+        """The owner is done, and nobody else can use its host; that it is gone is fine."""
+        with self._table:
+            host = self._hosts.pop((base.name, base.fingerprint, owner), None)
+        if host is not None:
+            host.kill()
 
     def machine_of(self, host: Host) -> Machine:
         """What a host computes with."""
@@ -101,31 +115,31 @@ class Hosts:
             host.kill()
 
     @contextmanager
-    def _claimed(self, base: BaseModel) -> Iterator[None]:
-        self.claim(base)
+    def _claimed(self, base: BaseModel, owner: str) -> Iterator[None]:
+        self.claim(base, owner)
         try:
             yield
         finally:
-            self.unclaim(base)
+            self.unclaim(base, owner)
 
     def _find(self, weights: Weights) -> Host | None:
         host = self._hosts.get(weights)
         return host if host is not None and host.is_alive else None
 
-    def _start(self, base: BaseModel, folder: Callable[[], Path]) -> Host:
+    def _start(self, base: BaseModel, folder: Callable[[], Path], owner: str) -> Host:
         process = self._launcher.launch(base.name, folder())
         log.info("host started", base_model=base.name, pid=process.pid)
         host = Host(process, base.name, self._on_answer)
         host.wait_until_ready()
         with self._table:
-            self._hosts[base.name, base.fingerprint] = host
+            self._hosts[base.name, base.fingerprint, owner] = host
         return host
 
-    def _takes_more(self, name: str, fingerprint: str | None) -> bool:
-        host = self._hosts.get((name, fingerprint))
+    def _takes_more(self, weights: Weights) -> bool:
+        host = self._hosts.get(weights)
         if host is None or host.max_runs is None:
             return True
-        return self._claims[name, fingerprint] < host.max_runs
+        return self._claims[weights] < host.max_runs
 
     def _in_use(self) -> set[Weights]:
         busy = {weights for weights, host in self._hosts.items() if host.is_busy}

@@ -19,7 +19,7 @@ from tunesmith.domain.datasets import (
 )
 from tunesmith.domain.errors import InvalidTrainingData
 from tunesmith.domain.files import Artifact, Blob
-from tunesmith.domain.hyperparameters import AUTO, DEFAULT_BETA, LEARNING_RATE_SHARE, Method
+from tunesmith.domain.hyperparameters import AUTO, DEFAULT_BETA, Method
 from tunesmith.domain.jobs import Failure
 from tunesmith.engine.spec import ALL_LINEAR, LoraSpec, TrainSpec
 from tunesmith.worker.client import Client
@@ -114,6 +114,7 @@ class Workshop:
             weight_decay=asked.weight_decay,
             max_grad_norm=asked.max_grad_norm,
             early_stopping_patience=asked.early_stopping_patience,
+            trains_all_weights=asked.trains_all_weights,
             seed=assignment.seed,
             max_length_tokens=assignment.base_model.context_tokens,
             checkpoint_every_seconds=checkpoint_seconds,
@@ -132,6 +133,8 @@ class Workshop:
         if _holds(theirs, model):
             return theirs
         folder = self._folder / "base-models" / _copy_name(model.name, model.fingerprint)
+        if model.artifacts and not folder.is_dir():
+            self._fetch_all(model.artifacts, folder)
         for file in model.files:
             target = folder / Path(file.name).name
             if not target.is_file() or target.stat().st_size != file.size_bytes:
@@ -156,7 +159,7 @@ def _learning_rate(assignment: Assignment) -> float:
     asked = assignment.hyperparameters
     if asked.learning_rate is not None:
         return asked.learning_rate
-    share = LEARNING_RATE_SHARE[assignment.method]
+    share = asked.learning_rate_share(assignment.method)
     multiplier = cast(float, asked.learning_rate_multiplier)
     return assignment.base_model.learning_rate * share * multiplier
 

@@ -8,7 +8,7 @@ from tests.contract.server import BASE
 from tests.contract.worker import Worker, metrics
 from tunesmith.domain.assignments import StepReported
 
-ADDITIONAL = frozenset({"deployed", "deployedAt", "attempt", "suffix"})
+ADDITIONAL = frozenset({"deployed", "deployedAt", "attempt", "suffix", "method", "objective"})
 ADDITIONAL_HYPERPARAMETERS = frozenset(
     {
         "loraRank",
@@ -20,6 +20,7 @@ ADDITIONAL_HYPERPARAMETERS = frozenset(
         "weightDecay",
         "maxGradNorm",
         "earlyStoppingPatience",
+        "beta",
     }
 )
 

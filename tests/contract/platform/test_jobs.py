@@ -1,5 +1,6 @@
 """Fine-tuning jobs: made, refused, listed, and seen through other APIs."""
 
+import json
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from tests.contract.platform.support import (
 from tests.contract.server import ALIAS, BASE, Server
 from tests.contract.worker import Worker, metrics
 from tunesmith.domain.assignments import StepReported
-from tunesmith.domain.hyperparameters import Schedule
+from tunesmith.domain.hyperparameters import Method, Schedule
 
 
 def test_what_was_asked_for_comes_back(http: httpx.Client) -> None:
@@ -38,6 +39,7 @@ def test_what_was_asked_for_comes_back(http: httpx.Client) -> None:
         "weightDecay": 0.01,
         "maxGradNorm": 0.5,
         "earlyStoppingPatience": 2,
+        "beta": None,
     }
     job = create_job(
         http,
@@ -81,6 +83,36 @@ def test_a_worker_is_told_the_recipe(http: httpx.Client, worker: Worker) -> None
     assert told.early_stopping_patience == 1
 
 
+def test_all_weights_and_preferences_are_asked_for(http: httpx.Client, worker: Worker) -> None:
+    answer = [{"role": "assistant", "content": "yes"}]
+    other = [{"role": "assistant", "content": "no"}]
+    asked = {"messages": [{"role": "user", "content": "Is it?"}]}
+    pair = {"input": asked, "preferred_output": answer, "non_preferred_output": other}
+    dataset = upload(http, content="\n".join([json.dumps(pair)] * 10).encode())
+    job = create_job(
+        http,
+        trainingDataset=dataset,
+        method="full",
+        objective="dpo",
+        hyperparameters={"beta": 0.3},
+    )
+    shown = retrieve(http, job)
+    assert (shown["method"], shown["objective"]) == ("full", "dpo")
+    assert shown["hyperparameters"]["learningRate"] == 2e-5
+    assert shown["hyperparameters"]["beta"] == 0.3
+    worker.validate(inner(job))
+    told = worker.lease(inner(job))
+    assert told.method is Method.DPO
+    assert told.hyperparameters.trains_all_weights
+    assert told.hyperparameters.beta == 0.3
+    assert told.host_owner == str(told.job_id)
+
+
+def test_preferences_are_no_examples(http: httpx.Client) -> None:
+    body = {"name": "x", "baseModel": BASE, "trainingDataset": upload(http), "objective": "dpo"}
+    refusal(http.post(JOBS, json=body), 422, "unprocessable")
+
+
 def test_stopping_early_takes_a_validation_file(http: httpx.Client) -> None:
     asked = {"earlyStoppingPatience": 1}
     body = {
@@ -109,6 +141,7 @@ def test_the_defaults_are_as_documented(http: httpx.Client) -> None:
         "weightDecay": 0.0,
         "maxGradNorm": 1.0,
         "earlyStoppingPatience": None,
+        "beta": None,
     }
 
 
@@ -133,7 +166,6 @@ def test_a_model_may_be_named_by_an_alias(http: httpx.Client) -> None:
         ({"suffix": "with space"}, "suffix"),
         ({"suffix": "x\n"}, "suffix"),
         ({"suffix": "x" * 65}, "suffix"),
-        ({"method": "full"}, "method"),
         ({"hyperparameters": []}, "hyperparameters"),
         ({"hyperparameters": {"epochs": 0}}, "hyperparameters.epochs"),
         ({"hyperparameters": {"epochs": 2.5}}, "hyperparameters.epochs"),
@@ -158,6 +190,10 @@ def test_a_model_may_be_named_by_an_alias(http: httpx.Client) -> None:
             "hyperparameters.learningRateSchedule",
         ),
         ({"hyperparameters": {"weightDecay": -0.1}}, "hyperparameters.weightDecay"),
+        ({"method": "dora"}, "method"),
+        ({"objective": "orpo"}, "objective"),
+        ({"hyperparameters": {"beta": 0.1}}, "hyperparameters.beta"),
+        ({"method": "full", "hyperparameters": {"loraRank": 8}}, "hyperparameters.loraRank"),
         ({"hyperparameters": {"maxGradNorm": 0}}, "hyperparameters.maxGradNorm"),
         (
             {"hyperparameters": {"earlyStoppingPatience": 0}},

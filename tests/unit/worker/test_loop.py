@@ -169,7 +169,7 @@ def test_a_worker_says_what_it_has_room_for(start: Start, monkeypatch: pytest.Mo
 def test_a_job_whose_place_was_taken_meanwhile_is_handed_back(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(self: Hosts, base: BaseModel) -> None:
+    def no_room(self: Hosts, base: BaseModel, owner: str) -> None:
         raise NoRoom("Another base model answers.")
 
     monkeypatch.setattr(Hosts, "claim", no_room)

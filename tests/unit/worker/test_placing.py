@@ -75,6 +75,26 @@ def test_changed_weights_wait_for_who_works_with_the_old_ones() -> None:
     assert scene.place(fingerprint="old") is before
 
 
+def test_a_host_with_an_owner_is_nobody_elses_and_ends_with_it() -> None:
+    scene = Scene(max_hosts=2)
+    base = base_model("base")
+    scene.hosts.claim(base, "a job")
+    assert scene.hosts.room() == Room(residents=(), takes_others=True)
+    own = scene.hosts.place(base, lambda: Path("/model"), "a job")
+    shared = scene.place()
+    assert own is not shared
+    assert scene.hosts.place(base, lambda: Path("/model"), "a job") is own
+    assert [r.base_model for r in scene.hosts.room().residents] == ["base"]
+    shared.follow("another")
+    with pytest.raises(NoRoom):
+        scene.place("other")
+    scene.hosts.end(base, "a job")
+    scene.hosts.unclaim(base, "a job")
+    assert scene.launcher.hosts[0].is_ended
+    assert not scene.launcher.hosts[1].is_ended
+    scene.place("other")
+
+
 def test_a_base_model_is_loaded_once() -> None:
     scene = Scene()
     assert scene.place() is scene.place()

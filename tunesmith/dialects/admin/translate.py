@@ -35,7 +35,7 @@ def listed_base_model(model: BaseModel) -> schemas.ListedBaseModel:
 
 def _fields(model: BaseModel) -> dict[str, Any]:
     fields = asdict(model)
-    del fields["created_at"]
+    del fields["created_at"], fields["artifacts"]
     return fields | {"files": {file.name: file.size_bytes for file in model.files}}
 
 

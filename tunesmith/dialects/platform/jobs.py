@@ -11,6 +11,7 @@ from tunesmith.dialects.platform import (
     references,
     schemas,
     translate,
+    translate_jobs,
     translate_overview,
 )
 from tunesmith.dialects.platform import schemas_overview as wire
@@ -59,11 +60,12 @@ async def create_job(request: Request) -> schemas.CreatedJob | Response:
     async with as_caller(request, Scope.JOBS_WRITE, writes=False):
         pass  # who may not do this learns nothing of what the body lacks
     body, unknown = await schemas.read(request, schemas.CreateJob)
-    training = await references.locate(request, body.trainingDataset, "trainingDataset")
+    method = translate_jobs.method(body)
+    training = await references.locate(request, body.trainingDataset, "trainingDataset", method)
     validation = None
     if body.validationFile is not None:
         validation = await references.locate(
-            request, body.validationFile, "validationFile", beside=training
+            request, body.validationFile, "validationFile", method, beside=training
         )
     async with as_caller(request, Scope.JOBS_WRITE, writes=True) as ctx:
 
@@ -145,7 +147,7 @@ def _create(
     unknown: list[str],
 ) -> Job:
     validation_id = None if validation is None else validation.kept(ctx).file_id
-    new = translate.new_job(body, training.kept(ctx).file_id, validation_id)
+    new = translate_jobs.new_job(body, training.kept(ctx).file_id, validation_id)
     job = jobs.create(ctx, new)
     for name in unknown[:MAX_WARNINGS]:
         jobs.warn(ctx, job, f"The request's field {name[:100]!r} is not known and was ignored.")
@@ -168,10 +170,12 @@ async def _located_again(
     """What was named by a reference may be another file by now; the rest is what it was."""
     training = validation = None
     if job.training_file.reference is not None:
-        training = await references.locate(request, job.training_file.reference, "trainingDataset")
+        training = await references.locate(
+            request, job.training_file.reference, "trainingDataset", job.method
+        )
     if job.validation_file is not None and job.validation_file.reference is not None:
         validation = await references.locate(
-            request, job.validation_file.reference, "validationFile", beside=training
+            request, job.validation_file.reference, "validationFile", job.method, beside=training
         )
     return training, validation
 

@@ -13,6 +13,7 @@ from tunesmith.dialects.platform.errors import UNUSABLE
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import Blob, File
+from tunesmith.domain.hyperparameters import Method
 from tunesmith.domain.jobs import PinnedFile
 from tunesmith.http import foundation_of
 from tunesmith.services import datasets
@@ -38,7 +39,11 @@ class Located:
 
 
 async def locate(
-    request: Request, reference: str, field: str, beside: Located | None = None
+    request: Request,
+    reference: str,
+    field: str,
+    method: Method,
+    beside: Located | None = None,
 ) -> Located:
     """Raises `InvalidRequest` (422) for what is not there, is empty or is plainly no data.
 
@@ -51,7 +56,7 @@ async def locate(
         found = Located(reference=reference, blob=file.blob, file=file)
     else:
         found = await _import(request, reference, field, beside)
-    await run_in_threadpool(datasets.check, blobs, found.blob)
+    await run_in_threadpool(datasets.check, blobs, found.blob, method)
     return found
 
 

@@ -28,6 +28,7 @@ class Request(json_body.Request):
 
 DEFAULT_EPOCHS = 3
 DEFAULT_LEARNING_RATE = 2e-4
+DEFAULT_LEARNING_RATE_OF_ALL = 2e-5  # where all weights are trained
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_WARMUP_STEPS = 0
 _OURS = inner.Hyperparameters()
@@ -45,7 +46,10 @@ class Hyperparameters(BaseModel):
         description=f"{DEFAULT_EPOCHS} by default.",
     )
     learningRate: float | None = Field(
-        None, gt=0, description=f"{DEFAULT_LEARNING_RATE} by default."
+        None,
+        gt=0,
+        description=f"{DEFAULT_LEARNING_RATE} by default; {DEFAULT_LEARNING_RATE_OF_ALL} with "
+        "the method `full`.",
     )
     batchSize: int | None = Field(None, ge=1, description=f"{DEFAULT_BATCH_SIZE} by default.")
     warmupSteps: int | None = Field(None, ge=0, description=f"{DEFAULT_WARMUP_STEPS} by default.")
@@ -76,6 +80,12 @@ class Hyperparameters(BaseModel):
         le=inner.MAX_EPOCHS,
         description="Epochs in a row whose validation loss may not fall. Needs a validation file.",
     )
+    beta: float | None = Field(
+        None,
+        gt=0,
+        le=inner.MAX_BETA,
+        description=f"Of the objective `dpo`; {inner.DEFAULT_BETA} by default.",
+    )
 
 
 class CreateJob(Request):
@@ -93,7 +103,12 @@ class CreateJob(Request):
         description="Those below, and `n_epochs` for `epochs`; others are refused.",
     )
     suffix: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    method: Literal["lora"] | None = Field(None, description="The one there is.")
+    method: Literal["lora", "full"] | None = Field(
+        None, description="`full` trains all weights instead of an adapter; `lora` by default."
+    )
+    objective: Literal["supervised", "dpo"] | None = Field(
+        None, description="`dpo` learns from preferences; `supervised` by default."
+    )
 
 
 class AskEstimate(Request):
@@ -186,6 +201,7 @@ class ShownHyperparameters(BaseModel):
     weightDecay: float
     maxGradNorm: float
     earlyStoppingPatience: int | None
+    beta: float | None
 
 
 class LastMetrics(BaseModel):
@@ -199,6 +215,8 @@ class Job(JobItem):
     trainingFile: str | None
     validationFile: str | None
     hyperparameters: ShownHyperparameters
+    method: Literal["lora", "full"]
+    objective: Literal["supervised", "dpo"]
     suffix: str | None
     resultModel: str | None
     deployed: bool

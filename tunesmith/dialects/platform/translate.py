@@ -11,9 +11,9 @@ from tunesmith.dialects.platform import schemas
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import File
-from tunesmith.domain.hyperparameters import LEARNING_RATE_SHARE, Hyperparameters, Schedule
+from tunesmith.domain.hyperparameters import AUTO, Method
 from tunesmith.domain.ids import from_base36, to_base36
-from tunesmith.domain.jobs import Job, JobOrder, JobSearch, JobStatus, NewJob
+from tunesmith.domain.jobs import Job, JobOrder, JobSearch, JobStatus
 from tunesmith.domain.models import Deployment
 
 INFERENCE_SCOPE = "ai-gateway:inference"
@@ -58,6 +58,7 @@ _FIELDS = {
     "weight_decay": "hyperparameters.weightDecay",
     "max_grad_norm": "hyperparameters.maxGradNorm",
     "early_stopping_patience": "hyperparameters.earlyStoppingPatience",
+    "beta": "hyperparameters.beta",
     "model": "baseModel",
     "training_file": "trainingDataset",
     "validation_file": "validationFile",
@@ -226,37 +227,6 @@ def _order(query: Mapping[str, str]) -> tuple[JobOrder, bool]:
     return _ORDERS[name], direction == "asc"
 
 
-def new_job(body: schemas.CreateJob, training: UUID, validation: UUID | None) -> NewJob:
-    asked = body.hyperparameters or schemas.Hyperparameters.model_validate({})
-    return NewJob(
-        name=body.name,
-        description=body.description,
-        base_model=body.baseModel,
-        training_file_id=training,
-        training_reference=body.trainingDataset,
-        validation_file_id=validation,
-        validation_reference=body.validationFile,
-        hyperparameters=Hyperparameters(
-            num_epochs=asked.epochs or schemas.DEFAULT_EPOCHS,
-            learning_rate=asked.learningRate or schemas.DEFAULT_LEARNING_RATE,
-            batch_size=asked.batchSize or schemas.DEFAULT_BATCH_SIZE,
-            warmup_steps=asked.warmupSteps or schemas.DEFAULT_WARMUP_STEPS,
-            learning_rate_multiplier=1.0,
-            lora_rank=asked.loraRank,
-            lora_alpha=asked.loraAlpha,
-            lora_dropout=asked.loraDropout,
-            lora_targets=tuple(asked.loraTargets),
-            use_rslora=asked.useRslora,
-            lr_schedule=Schedule(asked.learningRateSchedule),
-            weight_decay=asked.weightDecay,
-            max_grad_norm=asked.maxGradNorm,
-            early_stopping_patience=asked.earlyStoppingPatience,
-        ),
-        suffix=body.suffix,
-        needs_deployment=True,
-    )
-
-
 def created_job(job: Job) -> schemas.CreatedJob:
     return schemas.CreatedJob(
         id=job_id(job),
@@ -282,6 +252,8 @@ def job(job: Job, base: BaseModel | None, deployment: Deployment | None) -> sche
             None if validation is None else validation.reference or dataset_id(validation.file_id)
         ),
         hyperparameters=_hyperparameters(job, base),
+        method="full" if job.hyperparameters.trains_all_weights else "lora",
+        objective=job.method.value,
         suffix=job.suffix,
         resultModel=job.model_name,
         deployed=deployed_at is not None,
@@ -349,7 +321,7 @@ def _hyperparameters(job: Job, base: BaseModel | None) -> schemas.ShownHyperpara
     asked = job.hyperparameters
     rate, multiplier = asked.learning_rate, asked.learning_rate_multiplier
     if rate is None and base is not None and not isinstance(multiplier, str):
-        rate = base.learning_rate * LEARNING_RATE_SHARE[job.method] * multiplier
+        rate = base.learning_rate * asked.learning_rate_share(job.method) * multiplier
     return schemas.ShownHyperparameters(
         epochs=num_epochs(job) or None,
         learningRate=rate,
@@ -364,6 +336,7 @@ def _hyperparameters(job: Job, base: BaseModel | None) -> schemas.ShownHyperpara
         weightDecay=asked.weight_decay,
         maxGradNorm=asked.max_grad_norm,
         earlyStoppingPatience=asked.early_stopping_patience,
+        beta=asked.beta if job.method is Method.DPO and asked.beta != AUTO else None,
     )
 
 
