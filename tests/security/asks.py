@@ -188,6 +188,14 @@ ASKS: dict[str, list[Ask]] = {
         Ask(body={"baseModel": BASE, "dataset": "{dataset_id}"}),
     ],
     "POST /api/v1/datasets": [Ask(files={"file": ("a.jsonl", ROWS)})],
+    "GET /api/v1/datasets/{dataset_id}/findings": [
+        Ask(),
+        Ask(path={"dataset_id": "{own_dataset}"}, query={"against": "{dataset_id}"}),
+    ],
+    "POST /api/v1/datasets/{dataset_id}/fix": [
+        Ask(body={}),
+        Ask(path={"dataset_id": "{own_dataset}"}, body={"against": "{dataset_id}"}),
+    ],
     "POST /api/v1/ai/chat/completions": [
         Ask(body={"model": f"{{{name}}}", "messages": HI}) for name in ("name", "model_name")
     ],

@@ -13,6 +13,7 @@ _MARK = b"\xef\xbb\xbf"
 
 @dataclass(slots=True)
 class Changes:
+    num_examples: int = 0  # that are left
     lines_changed: int = 0
     lines_dropped: int = 0
 
@@ -38,6 +39,7 @@ def mend(
             write_difference(_hunk(raw, new, line, line - shift))
         if new is not None:
             write(new)
+            changes.num_examples += not is_cut and bool(new.strip())
         is_cut = not raw.endswith(b"\n")
         line += not is_cut
     return changes

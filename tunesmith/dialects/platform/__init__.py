@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -12,6 +13,7 @@ from tunesmith.dialects.platform import (
     chat,
     datasets,
     documentation,
+    findings,
     identity,
     jobs,
     observation,
@@ -22,6 +24,7 @@ from tunesmith.dialects.platform.paths import BothSlashForms
 from tunesmith.http import Foundation, render_errors_with
 
 PREFIX = "/api/v1"
+EXAMINATIONS_AT_ONCE = 2  # each takes a core for as long as it lasts
 
 
 def build(
@@ -43,9 +46,10 @@ def build(
     app.state.import_dir = import_dir
     app.state.chat_app = chat_app
     app.state.file_id_of = file_id_of
+    app.state.examining = CapacityLimiter(EXAMINATIONS_AT_ONCE)
     render_errors_with(app, render)
     app.add_middleware(BothSlashForms)
-    for module in (jobs, observation, overview, catalogue, datasets, identity):
+    for module in (jobs, observation, overview, catalogue, datasets, findings, identity):
         app.include_router(module.router, responses=documentation.ERRORS)
     app.include_router(chat.router, responses=documentation.CHAT_ERRORS)
     documentation.complete(app)

@@ -1,0 +1,86 @@
+"""The dataset doctor, on stored datasets."""
+
+import json
+
+import httpx
+
+from tests.contract.platform.support import refusal, upload
+
+GOOD = [json.dumps({"prompt": f"{n} + 1 =", "completion": f"{n + 1}"}) for n in range(12)]
+
+
+def stored(http: httpx.Client, lines: list[str]) -> str:
+    answer = http.post("/datasets", files={"file": ("sums.jsonl", "\n".join(lines).encode())})
+    return str(answer.json()["id"])
+
+
+def test_a_good_dataset_has_no_findings(http: httpx.Client) -> None:
+    dataset = stored(http, GOOD)
+
+    assert http.get(f"/datasets/{dataset}/findings").json() == {
+        "dataset": dataset,
+        "against": None,
+        "examples": 12,
+        "trainable": True,
+        "fixable": 0,
+        "counts": [],
+        "findings": [],
+        "hasMore": False,
+    }
+
+
+def test_findings_name_rule_line_and_path(http: httpx.Client) -> None:
+    dataset = stored(http, [*GOOD, '{"prompt": "a", "completion": 3}', GOOD[2]])
+    found = http.get(f"/datasets/{dataset}/findings").json()
+
+    assert not found["trainable"]
+    assert found["counts"] == [
+        {"rule": "format.not-text", "severity": "error", "count": 1},
+        {"rule": "duplicate.exact", "severity": "warning", "count": 1},
+    ]
+    assert [(f["rule"], f["line"], f["path"], f["seenLine"]) for f in found["findings"]] == [
+        ("format.not-text", 13, "$.completion", None),
+        ("duplicate.exact", 14, "$", 3),
+    ]
+
+
+def test_leaks_into_another_dataset(http: httpx.Client) -> None:
+    dataset, held = stored(http, GOOD), stored(http, GOOD[4:5])
+    found = http.get(f"/datasets/{dataset}/findings", params={"against": held}).json()
+
+    assert [(f["rule"], f["line"]) for f in found["findings"]] == [("leak.exact", 5)]
+
+
+def test_a_fix_is_a_new_dataset_with_its_diff(http: httpx.Client) -> None:
+    dataset = stored(http, [*GOOD, "", GOOD[2]])
+    answer = http.post(f"/datasets/{dataset}/fix", json={"name": "Sums, mended"})
+    made = answer.json()
+
+    assert answer.status_code == 201
+    assert (made["linesChanged"], made["linesDropped"], made["diffIsWhole"]) == (0, 2, True)
+    assert made["diff"].startswith("--- sums.jsonl\n+++ sums-mended.jsonl\n@@ -13 +12,0 @@\n-\n")
+    new = made["dataset"]
+    assert (new["name"], new["fileName"], new["examples"]) == (
+        "Sums, mended",
+        "sums-mended.jsonl",
+        12,
+    )
+    assert http.get(f"/datasets/{new['id']}").json() == new
+    assert http.get(f"/datasets/{new['id']}/findings").json()["findings"] == []
+    assert http.get(f"/datasets/{dataset}").json()["examples"] == 13
+
+
+def test_a_fix_that_would_leave_nothing_is_refused(http: httpx.Client) -> None:
+    dataset = stored(http, GOOD)
+
+    refusal(
+        http.post(f"/datasets/{dataset}/fix", json={"against": dataset}), 400, "validation-error"
+    )
+
+
+def test_a_dataset_that_is_not_there(http: httpx.Client) -> None:
+    there = upload(http)
+
+    refusal(http.get("/datasets/ds_1/findings"), 404, "not-found")
+    refusal(http.get(f"/datasets/{there}/findings?against=ds_1"), 404, "not-found")
+    refusal(http.post("/datasets/ds_1/fix", json={}), 404, "not-found")

@@ -1,0 +1,56 @@
+"""What the dataset doctor says, on the wire."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from tunesmith.dialects.platform.schemas import MAX_NAME_LENGTH, Dataset, Request
+
+Severity = Literal["error", "warning", "notice"]
+
+
+class Finding(BaseModel):
+    """`line` is null for the file as a whole; `seenLine` is the line that this one is like."""
+
+    rule: str
+    severity: Severity
+    line: int | None
+    path: str
+    message: str
+    seenLine: int | None
+    fixable: bool
+
+
+class RuleCount(BaseModel):
+    rule: str
+    severity: Severity
+    count: int
+
+
+class Findings(BaseModel):
+    """`findings` are up to 100 of each rule, by line; `counts` are of all, and there is more where
+    `hasMore`. A job takes the file where it is `trainable`."""
+
+    dataset: str
+    against: str | None
+    examples: int
+    trainable: bool
+    fixable: int
+    counts: list[RuleCount]
+    findings: list[Finding]
+    hasMore: bool
+
+
+class Fix(Request):
+    against: str | None = Field(None, description="A dataset to validate with: drop what it has.")
+    name: str | None = Field(None, max_length=MAX_NAME_LENGTH)
+
+
+class Fixed(BaseModel):
+    """`dataset` is the new one; `diff` is unified and without context, its first 256 KiB."""
+
+    dataset: Dataset
+    linesChanged: int
+    linesDropped: int
+    diff: str
+    diffIsWhole: bool

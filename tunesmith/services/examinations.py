@@ -1,0 +1,91 @@
+"""The dataset doctor on stored files: in a process of its own, as it computes for long."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tunesmith.doctor import frames
+from tunesmith.domain.errors import InvalidRequest, Unavailable
+from tunesmith.domain.files import Blob
+from tunesmith.store.blobs import Blobs
+
+MAX_SECONDS = 600
+SHOWN_DIFF_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    blob: Blob
+    num_examples: int
+    lines_changed: int
+    lines_dropped: int
+    diff: str  # up to `SHOWN_DIFF_BYTES` of it
+    is_diff_whole: bool
+
+
+def examine(blobs: Blobs, blob: Blob, against: Blob | None) -> dict[str, Any]:
+    """The report, as `doctor.report` makes it. Outside of transactions, as it reads for long."""
+    held = None if against is None else blobs.path(against.sha256)
+    return _examined(blobs.path(blob.sha256), held)
+
+
+@lru_cache(maxsize=32)  # a path names its content
+def _examined(path: Path, held: Path | None) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            _command("check", path, held), capture_output=True, timeout=MAX_SECONDS, check=True
+        )
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        raise _broken_off() from error
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def mend(blobs: Blobs, blob: Blob, against: Blob | None, header: bytes) -> Mended:
+    """A new file, stored but not yet recorded. Outside of transactions."""
+    held = None if against is None else blobs.path(against.sha256)
+    diff = bytearray(header)
+    num_bytes = len(header)
+
+    def difference(piece: bytes) -> None:
+        nonlocal num_bytes
+        num_bytes += len(piece)
+        diff.extend(piece[: max(0, SHOWN_DIFF_BYTES - len(diff))])
+
+    command = _command("mend", blobs.path(blob.sha256), held)
+    with (
+        blobs.writer() as writer,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child,
+    ):
+        try:
+            assert child.stdout is not None
+            changes = frames.read(child.stdout, writer.write, difference)
+        finally:
+            child.kill()  # it has ended, unless something went wrong here
+        if changes is None:
+            raise _broken_off()
+        if changes.num_examples == 0:
+            raise InvalidRequest("Nothing would be left of the dataset.")
+        return Mended(
+            blob=writer.commit(),
+            num_examples=changes.num_examples,
+            lines_changed=changes.lines_changed,
+            lines_dropped=changes.lines_dropped,
+            diff=diff.decode(errors="replace"),
+            is_diff_whole=num_bytes <= SHOWN_DIFF_BYTES,
+        )
+
+
+def _command(task: str, path: Path, held: Path | None) -> list[str]:
+    return [
+        *(sys.executable, "-m", "tunesmith.doctor", task, str(path)),
+        *([] if held is None else [str(held)]),
+    ]
+
+
+def _broken_off() -> Unavailable:
+    return Unavailable("The examination of the file broke off. Try it again.")
