@@ -4,10 +4,11 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 _INSTALLED = Path("/usr/lib/postgresql")
 _START_SECONDS = 60
 # What a crash of the machine would cost is nothing here.
-_OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=")
+_CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 def find_binaries() -> Path | None:
@@ -31,9 +32,64 @@ def find_binaries() -> Path | None:
     return next((folder for folder in candidates if (folder / "postgres").exists()), None)
 
 
+class Server:
+    """A PostgreSQL that can be stopped, in whatever way, and started again; `url` stays."""
+
+    def __init__(
+        self, binaries: Path, folder: Path, identity: dict[str, Any], options: Sequence[str]
+    ) -> None:
+        self.url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
+        self._binaries, self._folder, self._identity = binaries, folder, identity
+        self._options = (
+            *options,
+            "listen_addresses=",
+            f"unix_socket_directories={folder}",
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """After a death, old backends may still hold on to the shared memory for a moment."""
+        command = [self._binaries / "postgres", "-D", self._folder / "data"]
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            with (self._folder / "log").open("a") as log:
+                self._process = subprocess.Popen(
+                    [*command, *(f"-c{switch}" for switch in self._options)],
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._folder,
+                    **self._identity,
+                )
+            try:
+                _wait(self.url, self._folder, self._process)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    def stop(self, how: signal.Signals) -> None:
+        """SIGTERM waits for clients, SIGINT ends them, SIGQUIT asks for a recovery."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextmanager
 def running(binaries: Path) -> Iterator[str]:
     """A new, empty server on a socket of its own; gives SQLAlchemy's URL of its database."""
+    with running_server(binaries, _CARELESS) as server:
+        yield server.url
+
+
+@contextmanager
+def running_server(binaries: Path, options: Sequence[str] = ()) -> Iterator[Server]:
+    """A new, empty server that keeps what it has acknowledged, unless the options say otherwise."""
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-pg-"))
     identity = _identity()
     user = identity.get("user", pwd.getpwuid(os.getuid()).pw_name)
@@ -47,26 +103,12 @@ def running(binaries: Path) -> Iterator[str]:
         cwd=folder,
         **identity,
     )
-    switches = [f"-c{option}" for option in (*_OPTIONS, f"unix_socket_directories={folder}")]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [binaries / "postgres", "-D", data, *switches],
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            **identity,
-        )
-    url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
+    server = Server(binaries, folder, identity, options)
     try:
-        _wait(url, folder, server)
-        yield url
+        server.start()
+        yield server
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.stop(signal.SIGTERM)
         shutil.rmtree(folder, ignore_errors=True)
 
 
