@@ -13,7 +13,6 @@ import torch
 from benchmarks import ours
 from benchmarks.job import Job, given
 from benchmarks.meter import tell
-from tests.generators import returned
 from tests.parity import reference
 from tunesmith.engine.events import Finished
 from tunesmith.engine.examples import Pair
@@ -32,7 +31,7 @@ def main() -> None:
 
 def gradient_error(model: BaseModel, job: Job) -> float:
     """Relative, of the whole gradient, at weights away from their start."""
-    run = returned(open_run(model, ours.spec(job)))
+    run = open_run(model, ours.spec(job))
     try:
         reference.move_away(run)
         folder = Path(job.model)

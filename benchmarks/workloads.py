@@ -10,7 +10,6 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from tests.generators import returned
 from tunesmith.engine import data
 from tunesmith.engine.examples import Example, Pair, Row
 
@@ -115,7 +114,7 @@ def prepare(
             break
     rows = folder / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
-    read = returned(data.read(rows, tokenizer, MAX_TOKENS, method=workload.method))  # type: ignore[arg-type]
+    read = data.open_file(rows, tokenizer, MAX_TOKENS, method=workload.method)  # type: ignore[arg-type]
     ordered = [read.rows[index] for index in data.shuffled(len(read.rows), SEED, 0)]
     tokens = folder / "tokens.jsonl"
     tokens.write_text("".join(json.dumps(_as_tokens(row)) + "\n" for row in ordered))

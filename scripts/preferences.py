@@ -108,13 +108,7 @@ def share_in_order(model: BaseModel, file: Path, adapter: Path | None) -> float:
 
 
 def read_pairs(model: BaseModel, file: Path) -> list[Row]:
-    reading = data.read(file, model.tokenizer, MAX_TOKENS, method="dpo")
-    while True:
-        try:
-            next(reading)
-        except StopIteration as end:
-            rows: list[Row] = end.value.rows
-            return rows
+    return data.open_file(file, model.tokenizer, MAX_TOKENS, method="dpo").rows
 
 
 def route_pairs(rows: list[Any]) -> Any:

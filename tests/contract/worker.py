@@ -7,6 +7,7 @@ from tunesmith.domain.assignments import (
     Assignment,
     AttemptReleased,
     CheckpointPublished,
+    DataRead,
     Receipt,
     Registration,
     Report,
@@ -60,10 +61,9 @@ class Worker:
     def start(self, job_id: UUID) -> Assignment:
         self.validate(job_id)
         assignment = self.lease(job_id)
-        started = TrainingStarted(
-            step=0, total_steps=TOTAL_STEPS, num_examples=10, num_truncated_examples=1
-        )
-        self.report(assignment, started)
+        started = TrainingStarted(step=0, total_steps=TOTAL_STEPS, num_examples=10)
+        cut = DataRead(num_examples=10, num_truncated_examples=1)
+        self.report(assignment, started, cut)
         return assignment
 
     def train(self, job_id: UUID) -> None:

@@ -40,7 +40,7 @@ def test_the_first_loss_is_what_the_parent_gets_on_the_rows(
     llama: BaseModel, parent: Path, llama_folder: Path, new_spec: Callable[..., TrainSpec]
 ) -> None:
     spec = new_spec(rows.with_several_turns(6), batch_size=6, initial_adapter=parent)
-    run = returned(open_run(llama, spec))
+    run = open_run(llama, spec)
     texts = [example for row in run.training.rows for example in row.examples]
     evaluated = returned(alone(run.model, evaluate(run, run.training.rows)))
     close_run(run)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.generators import returned
 from tests.parity import reference, rows
 from tests.parity.rows import Row
 from tests.tiny_models import (
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:U
 
 def gradient_error(model: BaseModel, folder: Path, spec: TrainSpec) -> tuple[float, float, int]:
     """Relative error of the gradient and of the loss, and the number of micro-batches."""
-    run = returned(open_run(model, spec))
+    run = open_run(model, spec)
     try:
         reference.move_away(run)
         found = reference.compared(run, folder, lambda m: reference.mean_loss(m, run.batch(1)))

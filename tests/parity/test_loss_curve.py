@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.generators import returned
 from tests.parity import reference, rows
 from tests.parity.rows import Row
 from tunesmith.engine import optim
@@ -19,7 +18,7 @@ from tunesmith.engine.train import train
 
 
 def textbook_losses(model: BaseModel, folder: Path, spec: TrainSpec) -> list[float]:
-    run = returned(open_run(model, spec))  # for the data, the order and the first weights
+    run = open_run(model, spec)  # for the data, the order and the first weights
     try:
         textbook = reference.with_copied_adapter(folder, run.adapter)
         weights = [p for p in textbook.parameters() if p.requires_grad]

@@ -47,7 +47,7 @@ def pairs_of(run: Run, step: int) -> list[Pair]:
 
 
 def compared(model: BaseModel, folder: Path, spec: TrainSpec) -> reference.Comparison:
-    run = returned(open_run(model, spec))
+    run = open_run(model, spec)
     try:
         start = reference.base(folder)
         if spec.initial_adapter is not None:
@@ -148,7 +148,7 @@ def test_the_figures_are_the_textbooks(
         better, worse = row["preferred_output"], row["non_preferred_output"]
         row["preferred_output"], row["non_preferred_output"] = worse, better
     spec = new_preference_spec(mixed, batch_size=8, micro_batch_tokens=200)
-    run = returned(open_run(llama, spec))
+    run = open_run(llama, spec)
     reference.move_away(run)
     ours = returned(alone(run.model, evaluate(run, run.training.rows)))
     pairs = [row for row in run.training.rows if isinstance(row, Pair)]
@@ -184,7 +184,7 @@ def test_the_token_accuracy_is_that_of_the_chosen_answers(
         new_preference_spec(pairs, initial_adapter=parent.path),
         new_spec(liked, initial_adapter=parent.path),
     ):
-        run = returned(open_run(llama, spec))
+        run = open_run(llama, spec)
         accuracies.append(
             returned(alone(run.model, evaluate(run, run.training.rows))).token_accuracy
         )

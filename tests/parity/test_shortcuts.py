@@ -8,7 +8,6 @@ import pytest
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from tests.generators import returned
 from tests.parity import rows
 from tests.parity.rows import Row
 from tests.parity.test_gradients import gradient_error
@@ -85,7 +84,7 @@ def test_lean_layers_keep_less_for_the_backward(
     make_model: Callable[[Path], Path], tmp_path: Path, new_spec: Callable[..., TrainSpec]
 ) -> None:
     model = BaseModel.load(make_model(tmp_path / "model"))
-    run = returned(open_run(model, new_spec(rows.without_shared_prefix(4), batch_size=4)))
+    run = open_run(model, new_spec(rows.without_shared_prefix(4), batch_size=4))
     [batch] = run.micro_batches(run.batch(1))
     kept = []
     for is_lean in (True, False):

@@ -153,7 +153,7 @@ def test_runs_that_take_turns_are_what_they_are_alone_to_the_bit(
 @pytest.fixture
 def opened(llama: BaseModel, specs: Specs) -> Iterator[dict[str, Run]]:
     """Each somewhat on its way."""
-    runs = {run_id: returned(open_run(llama, spec)) for run_id, spec in specs.items()}
+    runs = {run_id: open_run(llama, spec) for run_id, spec in specs.items()}
     for run in runs.values():
         move_away(run)
     yield runs

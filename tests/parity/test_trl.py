@@ -7,7 +7,6 @@ import pytest
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from tests.generators import returned
 from tests.parity import reference, rows
 from tunesmith.engine.events import StepDone
 from tunesmith.engine.model import BaseModel
@@ -27,7 +26,7 @@ def test_the_loss_curve_is_trls(
         min_learning_rate_ratio=1.0,
         learning_rate=1e-2,
     )
-    run = returned(open_run(llama, spec))  # for the data, the order and the first weights
+    run = open_run(llama, spec)  # for the data, the order and the first weights
     textbook = reference.with_copied_adapter(llama_folder, run.adapter)
     examples = [e for step in range(1, run.order.total_steps + 1) for e in run.batch(step)]
     close_run(run)

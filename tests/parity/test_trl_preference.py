@@ -8,7 +8,6 @@ import pytest
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from tests.generators import returned
 from tests.parity import reference, rows
 from tunesmith.engine.events import StepDone
 from tunesmith.engine.examples import Example, Pair
@@ -42,7 +41,7 @@ def test_the_loss_curve_is_trls(
         min_learning_rate_ratio=1.0,
         learning_rate=2e-3,
     )
-    run = returned(open_run(llama, spec))  # for the data, the order and the first weights
+    run = open_run(llama, spec)  # for the data, the order and the first weights
     textbook = reference.with_copied_adapter(llama_folder, run.adapter)
     pairs = [
         row

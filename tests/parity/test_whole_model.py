@@ -73,7 +73,7 @@ def test_gradients_of_all_weights_equal_the_padded_textbook(
     spec = new_whole_spec(
         rows.with_several_turns(8), batch_size=8, micro_batch_tokens=micro_batch_tokens
     )
-    run = returned(open_run(BaseModel.load(folder), spec))
+    run = open_run(BaseModel.load(folder), spec)
     textbook = textbook_of(run, folder)
     error = gradient_error(run, textbook, reference.mean_loss(textbook, run.batch(1)))
     assert error < 1e-6
@@ -83,7 +83,7 @@ def test_dpo_compares_to_the_model_where_the_run_started(
     llama_folder: Path, new_whole_spec: Callable[..., TrainSpec]
 ) -> None:
     spec = new_whole_spec(rows.preferences(8), batch_size=8, method="dpo")
-    run = returned(open_run(BaseModel.load(llama_folder), spec))
+    run = open_run(BaseModel.load(llama_folder), spec)
     noise = torch.Generator().manual_seed(3)
     run.trained.flat.add_(0.05 * torch.randn(run.trained.flat.shape, generator=noise))
     run.trained.round()
@@ -104,7 +104,7 @@ def test_the_loss_curve_and_the_model_are_the_textbooks(
     assert isinstance(finished, Finished)
     ours = [event.loss for event in told if isinstance(event, StepDone)]
 
-    run = returned(open_run(BaseModel.load(llama_folder), spec))  # for the data and the order
+    run = open_run(BaseModel.load(llama_folder), spec)  # for the data and the order
     textbook = reference.base(llama_folder).requires_grad_(True)
     weights = list(textbook.parameters())
     optimizer = torch.optim.AdamW(weights, lr=0.0, weight_decay=spec.weight_decay)

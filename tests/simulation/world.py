@@ -294,7 +294,6 @@ class World:
                 step=run.step,
                 total_steps=TOTAL_STEPS,
                 num_examples=5,
-                num_truncated_examples=0,
             )
             reports.append(began)
         last = TOTAL_STEPS if outcome == "done" else min(run.step + 1, TOTAL_STEPS - 1)

@@ -86,10 +86,19 @@ class TrainingStarted:
     step: int  # already done, by an earlier attempt
     total_steps: int
     num_examples: int
+    notes: tuple[str, ...] = ()
+    startup_seconds: float | None = None  # since the attempt began
+    type: Literal["training_started"] = "training_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRead:
+    """All examples have been looked at, by the end of the first epoch at the latest."""
+
+    num_examples: int
     num_truncated_examples: int
     notes: tuple[str, ...] = ()
-    startup_seconds: float | None = None  # since the attempt began: weights and data were read
-    type: Literal["training_started"] = "training_started"
+    type: Literal["data_read"] = "data_read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +184,7 @@ class AttemptHalted:
 Report = (
     Validated
     | TrainingStarted
+    | DataRead
     | StepReported
     | TrainingHealed
     | CheckpointPublished

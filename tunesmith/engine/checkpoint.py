@@ -144,16 +144,18 @@ def _optimizer_tensors(run: Run) -> dict[str, torch.Tensor]:
     state = run.optimizer.state[run.trained.flat]
     moments = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
     state = {**moments, "generator": run.generator.get_state()}
-    known = [row.reference or _UNKNOWN for row in run.training.rows if isinstance(row, Pair)]
-    if known:  # computed again beside other rows, they would differ in the last bit
-        state[_REFERENCE] = torch.tensor(known, dtype=torch.float32)
+    if run.spec.method == "dpo":  # computed again beside other rows, they would differ in a bit
+        met = (row.reference if isinstance(row, Pair) else None for row in run.training.rows_met)
+        state[_REFERENCE] = torch.tensor([r or _UNKNOWN for r in met], dtype=torch.float32)
     return state
 
 
 def _recall_reference(training: Dataset, logprobs: torch.Tensor) -> None:
     """`logprobs` is (pairs, 2), not a number where a pair had not been met yet."""
-    for row, (chosen, rejected) in zip(training.rows, logprobs.tolist(), strict=True):
-        if isinstance(row, Pair) and not math.isnan(chosen):
+    for index, (chosen, rejected) in enumerate(logprobs.tolist()):
+        if not math.isnan(chosen):
+            row = training[index]
+            assert isinstance(row, Pair)
             row.reference = (chosen, rejected)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,15 +16,62 @@ from tunesmith.engine.events import Reading
 from tunesmith.engine.examples import Example, Pair, Row
 from tunesmith.engine.spec import Method
 
-_ROWS_AT_A_TIME = 100
+ROWS_AT_A_TIME = 100  # between two breathing points
 
 
-@dataclass(frozen=True, slots=True)
 class Dataset:
-    rows: list[Row]
-    num_truncated: int
-    num_lost_tokens: int  # supervised, and beyond the limit
-    sha256: str  # of the file's bytes
+    """The rows of a file, each of which is tokenised when it is first needed.
+
+    `read_on` goes through the file in order, for as long as the run leaves time. Raises BadExample
+    wherever a row is read.
+    """
+
+    def __init__(
+        self, content: bytes, encode: Callable[[dict[str, Any]], Row], limit: int, file: str
+    ) -> None:
+        """`limit` is how many tokens of an example are kept; `file` is what errors call it."""
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        numbered = enumerate(content.split(b"\n"), start=1)
+        self._lines = [(line, raw) for line, raw in numbered if raw.strip()]
+        if not self._lines:
+            raise BadExample(f"The {file} file holds no examples.", line=1, file=file)
+        self._encode = encode
+        self._limit = limit
+        self._file = file
+        self._rows: list[Row | None] = [None] * len(self._lines)
+        self._num_in_order = 0  # so many from the first on have been read
+        self.num_truncated = 0
+        self.num_lost_tokens = 0  # supervised, and beyond the limit
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: int) -> Row:
+        row = self._rows[index]
+        if row is None:
+            row = self._rows[index] = self._read(index)
+        return row
+
+    @property
+    def rows(self) -> list[Row]:
+        return [self[index] for index in range(len(self))]
+
+    @property
+    def rows_met(self) -> list[Row | None]:
+        """None where a row has not been read yet."""
+        return list(self._rows)
+
+    @property
+    def is_read(self) -> bool:
+        return self._num_in_order == len(self)
+
+    def read_on(self) -> Reading:
+        """The next rows in order."""
+        end = min(self._num_in_order + ROWS_AT_A_TIME, len(self))
+        for index in range(self._num_in_order, end):
+            self[index]  # reads it
+        self._num_in_order = end
+        return Reading(num_rows=end)
 
     @property
     def num_tokens(self) -> int:
@@ -34,40 +81,33 @@ class Dataset:
     def num_supervised_tokens(self) -> int:
         return sum(map(examples.num_supervised_tokens, self.rows))
 
+    def _read(self, index: int) -> Row:
+        line, raw = self._lines[index]
+        try:
+            row = self._encode(_parsed(raw))
+            kept = _truncated_row(row, self._limit)
+        except BadConversation as error:
+            for earlier in range(self._num_in_order, index):  # the first at fault is to be told
+                self[earlier]
+            raise BadExample(error.message, line=line, file=self._file) from error
+        self.num_truncated += examples.num_tokens(kept) < examples.num_tokens(row)
+        lost = examples.num_supervised_tokens(row) - examples.num_supervised_tokens(kept)
+        self.num_lost_tokens += lost
+        return kept
 
-def read(
+
+def open_file(
     path: Path,
     tokenizer: Any,
     max_length_tokens: int,
     *,
     method: Method = "supervised",
     file: str = "training",
-) -> Generator[Reading, None, Dataset]:
-    """Read JSON lines: one of the formats of examples, or preferences for DPO.
-
-    Yields now and then: a large file takes minutes, in which others want the device. Raises
-    BadExample.
-    """
-    content = path.read_bytes()
-    rows: list[Row] = []
-    num_truncated = num_lost = 0
+) -> Dataset:
+    """JSON lines: one of the formats of examples, or preferences for DPO."""
     encode = _ENCODERS[method]
-    for line, raw in enumerate(content.split(b"\n"), start=1):
-        if not raw.strip():
-            continue
-        try:
-            row = encode(_parsed(raw), tokenizer)
-            kept = _truncated_row(row, max_length_tokens)
-        except BadConversation as error:
-            raise BadExample(error.message, line=line, file=file) from error
-        num_truncated += examples.num_tokens(kept) < examples.num_tokens(row)
-        num_lost += examples.num_supervised_tokens(row) - examples.num_supervised_tokens(kept)
-        rows.append(kept)
-        if len(rows) % _ROWS_AT_A_TIME == 0:
-            yield Reading(num_rows=len(rows))
-    if not rows:
-        raise BadExample(f"The {file} file holds no examples.", line=1, file=file)
-    return Dataset(rows, num_truncated, num_lost, hashlib.sha256(content).hexdigest())
+    content = path.read_bytes()
+    return Dataset(content, lambda value: encode(value, tokenizer), max_length_tokens, file)
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:

@@ -7,23 +7,31 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Progress of reading and tokenising: a breathing point for whoever drives the engine."""
+    """Progress of tokenising a file: a breathing point for whoever drives the engine."""
 
     num_rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The data is read and tokenised; training begins or goes on after `step`."""
+    """Training begins or goes on after `step`."""
 
     step: int  # optimizer steps already done: 0, or the resumed checkpoint's
     total_steps: int
     num_examples: int
     num_validation_examples: int
+    notes: tuple[str, ...] = ()  # sentences that a person should read, such as a shortcut not taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRead:
+    """All rows are tokenised, some of them by turns with the first steps."""
+
+    num_examples: int
     tokens_per_epoch: int
     supervised_tokens_per_epoch: int
     num_truncated_examples: int
-    notes: tuple[str, ...] = ()  # sentences that a person should read, such as a shortcut not taken
+    notes: tuple[str, ...] = ()  # sentences, such as how much is lost to truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +120,7 @@ class Finished:
 TrainEvent = (
     Reading
     | Started
+    | DataRead
     | StepDone
     | Evaluating
     | CheckpointSaved

@@ -129,6 +129,7 @@ _KINDS: dict[str, type[Any]] = {
         events.SampleFailed,
         events.Reading,
         events.Started,
+        events.DataRead,
         events.StepDone,
         events.Evaluating,
         events.CheckpointSaved,

@@ -40,6 +40,7 @@ class BaseModel:
         self.adapters = AdapterSet(network, name)
         self.whole: WholeModel | None = None  # once a run has trained the weights themselves
         self.shortcuts = Shortcuts()  # a trial before training leaves those that hold
+        self.trials: dict[Shortcuts, tuple[Shortcuts, bool]] = {}  # and whether it takes packs
         self.vocabulary = Vocabulary(tokenizer)
         self.end_of_text_ids = _end_of_text_ids(network, tokenizer)
         self.context_length = _context_length(self.config)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -62,13 +62,16 @@ class Run:
     rollbacks: int = 0
     spikes: list[int] = field(default_factory=list)  # steps whose loss led to a rollback
     last_good: Snapshot = field(init=False)  # where a rollback leads
-    validation_sample: list[Row] = field(default_factory=list)
 
     @property
     def adapter(self) -> Adapter:
         """Of a run that trains one."""
         assert isinstance(self.trained, Adapter)
         return self.trained
+
+    @property
+    def max_length_tokens(self) -> int:
+        return _max_length_tokens(self.model, self.spec)
 
     @property
     def fingerprint(self) -> str:
@@ -93,7 +96,22 @@ class Run:
         return Route(adapter_id=self.spec.run_id)
 
     def batch(self, step: int) -> list[Row]:
-        return [self.training.rows[i] for i in self.order.batch(step)]
+        return [self.training[i] for i in self.order.batch(step)]
+
+    @property
+    def validation_sample(self) -> list[Row]:
+        """The same few validation rows each time, so that their loss is a curve."""
+        if self.validation is None:
+            return []
+        picked = data.shuffled(len(self.validation), self.spec.seed, 0)[: self.spec.batch_size]
+        return [self.validation[i] for i in picked]
+
+    def read_on(self) -> Reading | None:
+        """Some more of the data, which is to be read before the first epoch ends; None after."""
+        for dataset in (self.training, self.validation):
+            if dataset is not None and not dataset.is_read:
+                return dataset.read_on()
+        return None
 
     def micro_batches(self, rows: Sequence[Row]) -> list[PackedBatch]:
         if not self.packs_examples:
@@ -173,21 +191,21 @@ class Run:
         return is_out_of_patience or self.step >= self.order.total_steps
 
 
-def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]:
-    """Read the data and put an adapter beside the base; `close_run` takes it away.
+def open_run(model: BaseModel, spec: TrainSpec) -> Run:
+    """Open the data and put an adapter beside the base; `close_run` takes it away.
 
     Or have the base's own weights trained, for which there is no way back.
     """
     _check_base(model, spec)
-    limit = min(spec.max_length_tokens, model.context_length)
-    training = yield from data.read(spec.training_file, model.tokenizer, limit, method=spec.method)
+    limit = _max_length_tokens(model, spec)
+    training = data.open_file(spec.training_file, model.tokenizer, limit, method=spec.method)
     validation = None
     if spec.validation_file is not None:
-        validation = yield from data.read(
+        validation = data.open_file(
             spec.validation_file, model.tokenizer, limit, method=spec.method, file="validation"
         )
     order = BatchOrder(
-        num_examples=len(training.rows),
+        num_examples=len(training),
         batch_size=spec.batch_size,
         num_epochs=spec.num_epochs,
         seed=spec.seed,
@@ -204,11 +222,6 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
         notes.append(f"{obstacle} Each example is trained alone.")
     elif spec.lora.dropout > 0:
         notes.append("Shared prefixes are computed for each example: the LoRA dropout is not 0.")
-    if training.num_lost_tokens:
-        notes.append(
-            f"{training.num_lost_tokens} tokens that should have been learned lie beyond the limit "
-            f"of {limit} tokens, and are not."
-        )
     run = Run(
         spec=spec,
         model=model,
@@ -222,7 +235,6 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Generator[Reading, None, Run]
         packs_examples=obstacle is None,
         notes=tuple(notes),
         micro_batch_tokens=spec.micro_batch_tokens,
-        validation_sample=_sample(validation, spec),
     )
     run.last_good = run.snapshot()
     return run
@@ -232,6 +244,10 @@ def close_run(run: Run) -> None:
     """Weights of the base that were trained stay as they are."""
     run.model.adapters.remove(run.spec.run_id)
     run.model.adapters.remove(_reference_id(run.spec))
+
+
+def _max_length_tokens(model: BaseModel, spec: TrainSpec) -> int:
+    return min(spec.max_length_tokens, model.context_length)
 
 
 def _check_base(model: BaseModel, spec: TrainSpec) -> None:
@@ -270,11 +286,3 @@ def _objective(model: BaseModel, spec: TrainSpec) -> Objective:
 
 def _reference_id(spec: TrainSpec) -> str:
     return f"{spec.run_id}-reference"
-
-
-def _sample(validation: Dataset | None, spec: TrainSpec) -> list[Row]:
-    """The same few validation rows each time, so that their loss is a curve."""
-    if validation is None:
-        return []
-    picked = data.shuffled(len(validation.rows), spec.seed, 0)[: spec.batch_size]
-    return [validation.rows[i] for i in picked]

@@ -10,10 +10,12 @@ from tunesmith.engine.errors import Diverged
 from tunesmith.engine.evaluate import evaluate
 from tunesmith.engine.events import (
     CheckpointSaved,
+    DataRead,
     EndedEarly,
     Evaluating,
     Finished,
     Healed,
+    Reading,
     Started,
     StepDone,
     Stopped,
@@ -43,7 +45,7 @@ def training(
     While the generator lives, the adapter answers under `run_id`. Raises BadExample,
     BadAdapter, BadCheckpoint, OutOfMemory and Diverged.
     """
-    run = yield from open_run(model, spec)
+    run = open_run(model, spec)
     try:
         if spec.resume_from is not None:
             resume(run, spec.resume_from)
@@ -64,6 +66,7 @@ def training(
                 yield healed
                 continue
             yield (yield from _evaluated(run, done))
+            yield from _reading_on(run)
             if run.is_good_moment:
                 run.last_good = run.snapshot()
             epoch = run.order.epoch_ended_by(run.step)
@@ -111,12 +114,41 @@ def _started(run: Run) -> Started:
     return Started(
         step=run.step,
         total_steps=run.order.total_steps,
-        num_examples=len(run.training.rows),
-        num_validation_examples=len(validation.rows) if validation else 0,
-        tokens_per_epoch=run.training.num_tokens,
-        supervised_tokens_per_epoch=run.training.num_supervised_tokens,
-        num_truncated_examples=run.training.num_truncated,
+        num_examples=len(run.training),
+        num_validation_examples=len(validation) if validation else 0,
         notes=run.notes,
+    )
+
+
+def _reading(run: Run) -> Generator[Reading, Answer, None]:
+    while (reading := run.read_on()) is not None:
+        yield reading
+
+
+def _reading_on(run: Run) -> Generator[Reading | DataRead, Answer, None]:
+    """A part of what is still unread, by turns with the steps, which thus begin early."""
+    was_read = run.training.is_read
+    if run.order.epoch_ended_by(run.step) is not None:
+        yield from _reading(run)
+    elif (reading := run.read_on()) is not None:
+        yield reading
+    if run.training.is_read and not was_read:
+        yield _data_read(run)
+
+
+def _data_read(run: Run) -> DataRead:
+    training, notes = run.training, []
+    if training.num_lost_tokens:
+        notes.append(
+            f"{training.num_lost_tokens} tokens that should have been learned lie beyond the limit "
+            f"of {run.max_length_tokens} tokens, and are not."
+        )
+    return DataRead(
+        num_examples=len(training),
+        tokens_per_epoch=training.num_tokens,
+        supervised_tokens_per_epoch=training.num_supervised_tokens,
+        num_truncated_examples=training.num_truncated,
+        notes=tuple(notes),
     )
 
 

@@ -15,6 +15,7 @@ from tunesmith.domain.assignments import (
     AttemptLost,
     AttemptReleased,
     CheckpointPublished,
+    DataRead,
     Receipt,
     Report,
     ReportBatch,
@@ -80,6 +81,8 @@ def _record_one(store: Store, blobs: Blobs, lease: Lease, report: Report, now: d
             _validated(store, job, report, now)
         case TrainingStarted():
             _started(store, job, report, now)
+        case DataRead():
+            _data_read(store, job, report, now)
         case StepReported():
             _step(store, job, report, now)
         case TrainingHealed():
@@ -142,6 +145,12 @@ def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> 
             message=f"The warm-up of {warmup_steps} steps is longer than the run, which has "
             f"{report.total_steps}: the learning rate never reaches its peak.",
         )
+    for note in report.notes:
+        tell(store, job, EventKind.NOTE, now=now, message=note)
+
+
+def _data_read(store: Store, job: Job, report: DataRead, now: datetime) -> None:
+    """Nothing that should have been learnt is lost in silence."""
     if report.num_truncated_examples:
         tell(
             store,
@@ -153,7 +162,7 @@ def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> 
             "than the model's context and were cut at the end.",
         )
     for note in report.notes:
-        tell(store, job, EventKind.NOTE, now=now, message=note)
+        tell(store, job, EventKind.NOTE, now=now, level=Level.WARNING, message=note)
 
 
 def _step(store: Store, job: Job, report: StepReported, now: datetime) -> None:

@@ -12,6 +12,7 @@ from tunesmith.domain.assignments import (
     AttemptLost,
     AttemptReleased,
     CheckpointPublished,
+    DataRead,
     StepReported,
     TrainingEndedEarly,
     TrainingFailed,
@@ -88,6 +89,14 @@ class Run:
             case events.Started():
                 self._lock.from_step = event.step
                 self._reporter.add(_started(event, self._pace.seconds_so_far))
+            case events.DataRead():
+                self._reporter.add(
+                    DataRead(
+                        num_examples=event.num_examples,
+                        num_truncated_examples=event.num_truncated_examples,
+                        notes=event.notes,
+                    )
+                )
             case events.StepDone():
                 remaining = self._pace.remaining_seconds(event)
                 metrics = _metrics(event)
@@ -151,7 +160,6 @@ def _started(event: events.Started, startup_seconds: float) -> TrainingStarted:
         step=event.step,
         total_steps=event.total_steps,
         num_examples=event.num_examples,
-        num_truncated_examples=event.num_truncated_examples,
         notes=event.notes,
         startup_seconds=startup_seconds,
     )

@@ -27,7 +27,7 @@ def test_statuses_and_figures_come_as_a_job_goes_on(client: openai.OpenAI, worke
     assignment = worker.lease(job_id)
     worker.report(
         assignment,
-        TrainingStarted(step=0, total_steps=4, num_examples=10, num_truncated_examples=0),
+        TrainingStarted(step=0, total_steps=4, num_examples=10),
         StepReported(metrics=metrics(1, is_evaluated=False), remaining_seconds=100),
     )
     running = client.fine_tuning.jobs.retrieve(job.id)
@@ -137,7 +137,7 @@ def test_an_interruption_is_told(client: openai.OpenAI, worker: Worker) -> None:
     job_id = translate.inner_id("job", job.id)
     worker.report(worker.start(job_id), AttemptLost(reason="the host died"))
     assert client.fine_tuning.jobs.retrieve(job.id).status == "queued"
-    resumed = TrainingStarted(step=2, total_steps=4, num_examples=10, num_truncated_examples=0)
+    resumed = TrainingStarted(step=2, total_steps=4, num_examples=10)
     worker.report(worker.lease(job_id), resumed)
     latest = client.fine_tuning.jobs.list_events(job.id, limit=2).data
     assert [event.message for event in latest] == [

@@ -13,7 +13,6 @@ from benchmarks.configurations import OURS, Configuration, ablation
 from benchmarks.processes import Program
 from benchmarks.session import Session
 from benchmarks.workloads import WORKLOADS
-from tests.generators import returned
 from tunesmith.engine import examples
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.run import close_run, open_run
@@ -41,7 +40,7 @@ def test_the_tokens_for_peers_are_those_of_our_steps_in_order(
 ) -> None:
     files = throughput.prepared(session, MODEL, workload, 8 * NUM_STEPS)
     job = throughput.new_job(session, MODEL, workload, files, OURS)
-    opened = returned(open_run(BaseModel.load(Path(job.model)), ours.spec(job)))
+    opened = open_run(BaseModel.load(Path(job.model)), ours.spec(job))
     close_run(opened)
     steps = range(1, opened.order.total_steps + 1)
     rows = [row for step in steps for row in opened.batch(step)]

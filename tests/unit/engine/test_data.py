@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from tests.chat_templates import QWEN
-from tests.generators import returned
 from tests.tiny_models import make_tokenizer, write_jsonl
 from tunesmith.engine import data
 from tunesmith.engine.data import BatchOrder
@@ -19,7 +18,7 @@ def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "completion": "b"}\n\n{"prompt": "a"}\n')
     with pytest.raises(BadExample, match="needs `messages`") as raised:
-        returned(data.read(path, make_tokenizer(), 100, file="validation"))
+        data.open_file(path, make_tokenizer(), 100, file="validation").read_on()
     assert raised.value.line == 3
     assert raised.value.file == "validation"
 
@@ -42,15 +41,13 @@ def test_a_bad_row_is_named(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(BadExample, match=message):
-        returned(data.read(path, make_tokenizer(), 100))
+        data.open_file(path, make_tokenizer(), 100).read_on()
 
 
 def rows_of(tmp_path: Path, *rows: Any) -> list[Any]:
     tokenizer = make_tokenizer()
     tokenizer.chat_template = QWEN
-    return list(
-        returned(data.read(write_jsonl(tmp_path / "r.jsonl", list(rows)), tokenizer, 500)).rows
-    )
+    return data.open_file(write_jsonl(tmp_path / "r.jsonl", list(rows)), tokenizer, 500).rows
 
 
 def test_an_instruction_is_a_conversation(tmp_path: Path) -> None:
@@ -72,19 +69,36 @@ def test_of_a_text_all_is_learned_but_its_first_token(tmp_path: Path) -> None:
     assert all(row.loss_mask[1:])
 
 
+def test_a_row_is_read_when_it_is_needed_and_the_first_bad_one_is_told(tmp_path: Path) -> None:
+    bad = {"prompt": "a", "completion": ""}
+    rows = [*[GOOD] * 150, bad, GOOD, bad]
+    dataset = data.open_file(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 100)
+    assert len(dataset) == 153
+    assert dataset[151] is dataset[151]
+    assert [index for index, row in enumerate(dataset.rows_met) if row is not None] == [151]
+    assert dataset.read_on().num_rows == 100
+    with pytest.raises(BadExample) as raised:
+        dataset[152]
+    assert raised.value.line == 151
+    with pytest.raises(BadExample) as raised:
+        dataset.read_on()
+    assert raised.value.line == 151
+    assert not dataset.is_read
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("\n")
     with pytest.raises(BadExample, match="no examples"):
-        returned(data.read(path, make_tokenizer(), 100))
+        data.open_file(path, make_tokenizer(), 100)
 
 
 def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
     rows = [GOOD, {"prompt": "a", "completion": " blue" * 20}]
-    dataset = returned(data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12))
+    dataset = data.open_file(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12)
     assert [len(example.token_ids) for example in dataset.rows][1] == 12
     assert dataset.num_truncated == 1
-    whole = returned(data.read(tmp_path / "rows.jsonl", make_tokenizer(), 1000))
+    whole = data.open_file(tmp_path / "rows.jsonl", make_tokenizer(), 1000)
     lost = whole.num_supervised_tokens - dataset.num_supervised_tokens
     assert dataset.num_lost_tokens == lost > 0
     assert dataset.num_tokens == sum(len(example.token_ids) for example in dataset.rows)
@@ -93,13 +107,17 @@ def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
 def test_a_row_whose_learned_tokens_are_all_cut_is_refused(tmp_path: Path) -> None:
     rows = [GOOD, {"prompt": "a long prompt " * 20, "completion": " blue"}]
     with pytest.raises(BadExample, match="limit of 12 tokens") as raised:
-        returned(data.read(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12))
+        data.open_file(write_jsonl(tmp_path / "rows.jsonl", rows), make_tokenizer(), 12).read_on()
     assert raised.value.line == 2
 
 
 def test_a_large_file_lets_others_breathe(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [GOOD] * 250)
-    assert [told.num_rows for told in data.read(path, make_tokenizer(), 100)] == [100, 200]
+    dataset = data.open_file(path, make_tokenizer(), 100)
+    told = []
+    while not dataset.is_read:
+        told.append(dataset.read_on().num_rows)
+    assert told == [100, 200, 250]
 
 
 def test_each_epoch_meets_every_example_once_in_an_order_of_its_own() -> None:
@@ -129,7 +147,7 @@ PREFERENCE = {
 
 def read_pairs(tmp_path: Path, *rows: Any, limit: int = 100) -> data.Dataset:
     path = write_jsonl(tmp_path / "rows.jsonl", list(rows))
-    return returned(data.read(path, make_tokenizer(), limit, method="dpo"))
+    return data.open_file(path, make_tokenizer(), limit, method="dpo")
 
 
 def test_of_a_preference_the_two_answers_are_learned_from(tmp_path: Path) -> None:
@@ -159,8 +177,8 @@ def test_both_spellings_of_a_preference_are_the_same(tmp_path: Path) -> None:
 def test_a_pair_of_which_one_answer_is_cut_counts_once(tmp_path: Path) -> None:
     long = {**PREFERENCE, "preferred_output": [{"role": "assistant", "content": "blue " * 50}]}
     dataset = read_pairs(tmp_path, PREFERENCE, long, limit=60)
-    assert dataset.num_truncated == 1
     assert len(dataset.rows[1].examples[0].token_ids) == 60
+    assert dataset.num_truncated == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +191,7 @@ def test_a_pair_of_which_one_answer_is_cut_counts_once(tmp_path: Path) -> None:
 )
 def test_a_bad_preference_is_named(row: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(BadExample, match=message) as raised:
-        read_pairs(tmp_path, PREFERENCE, row)
+        read_pairs(tmp_path, PREFERENCE, row).read_on()
     assert raised.value.line == 2
 
 
@@ -187,7 +205,7 @@ def test_functions_are_tools_under_their_old_name(tmp_path: Path) -> None:
         {"messages": messages, "tools": [{"type": "function", "function": look}]},
     ]
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
-    first, second = returned(data.read(path, tokenizer, 500)).rows
+    first, second = data.open_file(path, tokenizer, 500).rows
     assert first == second
     assert isinstance(first, Example)
     assert '"name": "look"' in tokenizer.decode(first.token_ids)

@@ -97,20 +97,10 @@ def drained(model: BaseModel, asking: Generator[Any, Any, Any]) -> list[Any]:
     return list(alone(model, asking))
 
 
-def opened(model: BaseModel, spec: TrainSpec) -> Run:
-    opening = open_run(model, spec)
-    try:
-        while True:
-            next(opening)
-    except StopIteration as end:
-        run: Run = end.value
-        return run
-
-
 def test_a_step_that_does_not_fit_has_the_same_gradient_in_smaller_passes(
     llama: BaseModel, spec: TrainSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = opened(llama, replace(spec, batch_size=8))
+    run = open_run(llama, replace(spec, batch_size=8))
     gradient = run.adapter.flat.grad
     assert gradient is not None
     run.adapter.flat.data.normal_(std=0.05)

@@ -11,6 +11,7 @@ from tunesmith.engine import checkpoint
 from tunesmith.engine.errors import BadCheckpoint, BadExample, Diverged, OutOfMemory
 from tunesmith.engine.events import (
     CheckpointSaved,
+    DataRead,
     EndedEarly,
     Evaluating,
     Finished,
@@ -54,11 +55,13 @@ def steps(events: list[TrainEvent]) -> list[StepDone]:
 def test_a_run_tells_its_whole_story(llama: BaseModel, spec: TrainSpec) -> None:
     events = list(train(llama, spec, never))
     started, finished = events[0], events[-1]
+    [read] = [event for event in events if isinstance(event, DataRead)]
+    assert events.index(read) > events.index(steps(events)[0])  # the first step comes first
     assert isinstance(started, Started)
     assert (started.step, started.total_steps, started.num_examples) == (0, 6, 7)
     assert started.num_validation_examples == 5
     assert isinstance(finished, Finished)
-    assert finished.trained_tokens == 2 * started.tokens_per_epoch
+    assert finished.trained_tokens == 2 * read.tokens_per_epoch
     assert finished.trained_tokens == sum(done.num_tokens for done in steps(events))
     assert [done.step for done in steps(events)] == [1, 2, 3, 4, 5, 6]
     assert [done.epoch for done in steps(events)] == [n / 3 for n in range(1, 7)]
@@ -111,17 +114,10 @@ def test_dropout_says_that_prefixes_are_not_shared(llama: BaseModel, spec: Train
 def test_learned_tokens_beyond_the_limit_are_told(llama: BaseModel, spec: TrainSpec) -> None:
     rows = [{"prompt": "a", "completion": " blue" * 40}]
     file = write_jsonl(spec.output_dir.parent / "long.jsonl", rows)
-    started = next(
-        iter(
-            train(
-                llama,
-                replace(spec, training_file=file, validation_file=None, max_length_tokens=12),
-                never,
-            )
-        )
-    )
-    assert isinstance(started, Started)
-    assert "beyond the limit of 12 tokens" in started.notes[0]
+    cut = replace(spec, training_file=file, validation_file=None, max_length_tokens=12)
+    [read] = [event for event in train(llama, cut, never) if isinstance(event, DataRead)]
+    assert read.num_truncated_examples == 1
+    assert "beyond the limit of 12 tokens" in read.notes[0]
 
 
 def test_a_checkpoint_of_another_precision_is_refused(
@@ -186,10 +182,10 @@ def test_running_out_of_memory_is_named(
         list(events)  # of single examples at last
 
 
-def test_a_bad_row_is_told_before_anything_else(llama: BaseModel, spec: TrainSpec) -> None:
+def test_a_bad_row_ends_the_run_with_its_line(llama: BaseModel, spec: TrainSpec) -> None:
     write_jsonl(spec.training_file, [ROWS[0], {"prompt": "x"}])
     with pytest.raises(BadExample) as raised:
-        next(train(llama, spec, never))
+        list(train(llama, spec, never))
     assert raised.value.line == 2
     assert "run" not in llama.adapters
 

@@ -27,7 +27,7 @@ from tunesmith.services.accounts import DEFAULT_ORGANIZATION
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
-STARTED = TrainingStarted(step=0, total_steps=1, num_examples=10, num_truncated_examples=0)
+STARTED = TrainingStarted(step=0, total_steps=1, num_examples=10)
 WANTED = Integration(kind="wandb", project="proj", name=None, entity=None, tags=())
 
 

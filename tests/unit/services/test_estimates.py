@@ -46,7 +46,6 @@ class Box:
             step=0,
             total_steps=3,
             num_examples=10,
-            num_truncated_examples=0,
             startup_seconds=startup_seconds,
         )
         steps = [

@@ -43,11 +43,7 @@ class Life(Scene):
             self.tell(Validated(num_examples=10))
 
     def start(self) -> None:
-        self.tell_as_trainer(
-            TrainingStarted(
-                step=self.step, total_steps=99, num_examples=10, num_truncated_examples=0
-            )
-        )
+        self.tell_as_trainer(TrainingStarted(step=self.step, total_steps=99, num_examples=10))
 
     def save_some(self) -> None:
         if self.is_trainer:

@@ -23,6 +23,7 @@ from tunesmith.domain.assignments import (
     AttemptLost,
     AttemptReleased,
     CheckpointPublished,
+    DataRead,
     Report,
     ReportBatch,
     StepReported,
@@ -118,7 +119,7 @@ def test_a_validated_job_waits_for_training_with_its_numbers(
 
 
 def test_a_batch_that_is_sent_twice_is_stored_once(worker: Worker) -> None:
-    started = TrainingStarted(step=0, total_steps=3, num_examples=9, num_truncated_examples=0)
+    started = TrainingStarted(step=0, total_steps=3, num_examples=9)
     worker.tell_as(1, started)
     worker.tell_as(1, started)
     assert worker.events() == [EventKind.STARTED]
@@ -180,9 +181,7 @@ def test_a_refused_batch_leaves_nothing_behind(database: Database, blobs: Blobs)
 
 def test_the_start_is_told_and_a_later_attempts_is_a_resumption(worker: Worker) -> None:
     for step in (0, 5):
-        worker.tell(
-            TrainingStarted(step=step, total_steps=9, num_examples=3, num_truncated_examples=0)
-        )
+        worker.tell(TrainingStarted(step=step, total_steps=9, num_examples=3))
     assert worker.events() == [EventKind.STARTED, EventKind.RESUMED]
 
 
@@ -192,15 +191,16 @@ def test_what_a_person_should_know_is_told(worker: Worker) -> None:
             step=0,
             total_steps=9,
             num_examples=3,
-            num_truncated_examples=2,
             notes=("Each example is trained alone.",),
         )
     )
+    worker.tell(DataRead(num_examples=3, num_truncated_examples=2, notes=("7 tokens are lost.",)))
     page = worker.store.events.list_page(worker.assignment.job_id, EVERYTHING)
     told = [(event.level, event.data["message"]) for event in page.items[1:]]
-    assert told[0][0] is Level.WARNING
-    assert told[0][1].startswith("2 of 3 examples are longer")
-    assert told[1] == (Level.INFO, "Each example is trained alone.")
+    assert told[0] == (Level.INFO, "Each example is trained alone.")
+    assert told[1][0] is Level.WARNING
+    assert told[1][1].startswith("2 of 3 examples are longer")
+    assert told[2] == (Level.WARNING, "7 tokens are lost.")
 
 
 def test_an_early_end_is_told(worker: Worker) -> None:

@@ -213,7 +213,7 @@ def test_of_two_who_change_the_wish_at_once_one_is_told_to_look_again(running: S
 
 
 def test_a_job_that_was_started_again_tells_where_it_goes_on(running: Scene) -> None:
-    started = TrainingStarted(step=0, total_steps=9, num_examples=3, num_truncated_examples=0)
+    started = TrainingStarted(step=0, total_steps=9, num_examples=3)
     running.tell(started)
     running.pause()
     running.tell(AttemptReleased())

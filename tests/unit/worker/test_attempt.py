@@ -53,9 +53,6 @@ STARTED = events.Started(
     total_steps=2,
     num_examples=10,
     num_validation_examples=0,
-    tokens_per_epoch=50,
-    supervised_tokens_per_epoch=20,
-    num_truncated_examples=1,
     notes=("Each example is trained alone.",),
 )
 
@@ -159,7 +156,6 @@ def test_what_happens_in_a_run_is_reported(scene: Scene, training: Assignment) -
         step=0,
         total_steps=2,
         num_examples=10,
-        num_truncated_examples=1,
         notes=("Each example is trained alone.",),
     )
     assert isinstance(first, StepReported)

@@ -30,9 +30,6 @@ STARTED = Started(
     total_steps=1,
     num_examples=1,
     num_validation_examples=0,
-    tokens_per_epoch=1,
-    supervised_tokens_per_epoch=1,
-    num_truncated_examples=0,
 )
 
 
