@@ -68,5 +68,5 @@ def test_what_differs_is_told(make_service: ServiceMaker) -> None:
 
 def test_a_job_that_has_not_succeeded_cannot_be_reproduced(service: Service) -> None:
     missing = _reproduce(service, "ftjob-000000000000000000000001")
-    assert missing.returncode == 1
+    assert missing.returncode == 3  # not found
     assert "There is no job" in missing.stderr

@@ -16,7 +16,7 @@ from tunesmith.cli.options import AsJson, DataDir, fail, print_json
 from tunesmith.cli.remote import connected, model_path
 from tunesmith.dialects import admin as dialect
 from tunesmith.dialects import openai
-from tunesmith.domain.catalog import DEFAULT_LEARNING_RATE, KnownModel
+from tunesmith.domain.catalog import DEFAULT_LEARNING_RATE, KnownModel, Quantization
 from tunesmith.domain.errors import TunesmithError
 from tunesmith.services import known_models, weights
 
@@ -47,6 +47,10 @@ def add_model(
     learning_rate: Annotated[
         float, typer.Option(help="What a learning-rate multiplier of 1 means.")
     ] = DEFAULT_LEARNING_RATE,
+    quantize: Annotated[
+        Quantization | None,
+        typer.Option(help="Hold the weights in 4 bits: on GPUs, with tunesmith[quantized]."),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Offer a decoder model for tuning and answering. Safetensors only; no code of its own.
@@ -69,6 +73,7 @@ def add_model(
             learning_rate=learning_rate,
             hub_id=hub_id,
             known=known,
+            quantization=quantize,
             now=datetime.now(UTC),
         )
     except TunesmithError as error:

@@ -39,6 +39,7 @@ from tunesmith.engine.messages import (
 )
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.precision import PRECISIONS
+from tunesmith.engine.quantized import QUANTIZATIONS
 from tunesmith.engine.sample import Sampler
 from tunesmith.engine.trainer import MAX_PASS_TOKENS, Trainer
 
@@ -142,6 +143,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="what adapters call their base model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument("--quantize", choices=QUANTIZATIONS)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--answering-share", type=float, required=True)
     parser.add_argument("--max-pass-tokens", type=int, required=True)
@@ -154,7 +156,11 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
         device = None if arguments.device == "auto" else arguments.device
         model = BaseModel.load(
-            arguments.model, name=arguments.name, device=device, precision=arguments.precision
+            arguments.model,
+            name=arguments.name,
+            device=device,
+            precision=arguments.precision,
+            quantization=arguments.quantize,
         )
     except UnsupportedModel as error:
         out.write(encode(HostFailed(code=error.code, message=error.message)) + "\n")

@@ -86,11 +86,15 @@ class LocalLauncher:
     def devices(self) -> tuple[Device, ...]:
         return find_devices(self._device)
 
-    def launch(self, model_name: str, model_folder: Path) -> LocalHost:
+    def launch(
+        self, model_name: str, model_folder: Path, quantization: str | None = None
+    ) -> LocalHost:
         command = [sys.executable, "-m", "tunesmith.compute.host"]
         command += ["--name", model_name, "--model", str(model_folder)]
         command += ["--device", self._device, "--threads", str(self.threads)]
         command += ["--precision", self._precision]
+        if quantization is not None:
+            command += ["--quantize", quantization]
         command += ["--answering-share", str(self._answering_share)]
         command += ["--max-pass-tokens", str(self._max_pass_tokens)]
         environment = {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self.threads)}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID, uuid5
 
 from tunesmith.domain.files import Artifact
@@ -12,6 +13,12 @@ TASKS = ("text-generation", "classification", "summarization")
 _IDS = UUID(
     "6f0c7c2e-52a5-4f5e-9a4b-0d8b1f3f6a71"
 )  # any constant: ids are the same on every server
+
+
+class Quantization(StrEnum):
+    """How a host holds the weights of the linear layers, other than as they are."""
+
+    NF4 = "nf4"  # in 4 bits, by bitsandbytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,7 @@ class BaseModel:
     tasks: tuple[str, ...] = TASKS
     calls_functions: bool = False  # its chat template has a place for tools
     artifacts: tuple[Artifact, ...] = ()
+    quantization: Quantization | None = None  # where hosts pack the weights
 
     @property
     def id(self) -> UUID:

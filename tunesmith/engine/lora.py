@@ -12,6 +12,7 @@ from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.engine.errors import UnsupportedModel
+from tunesmith.engine.quantized import dense
 from tunesmith.engine.spec import LoraSpec
 
 
@@ -91,8 +92,9 @@ class Share:
 class LoraFunction(torch.autograd.Function):
     """y = x Wᵀ + bias, and for the tokens of each share y += scale · (dropout(x) Aᵀ) Bᵀ.
 
-    W and bias are frozen. x is kept for backward once, however many layers it enters, beside the
-    narrow x Aᵀ; the gradient of x is computed only where something below is trained.
+    W and bias are frozen, and W may be packed. x is kept for backward once, however many layers it
+    enters, beside the narrow x Aᵀ; the gradient of x is computed only where something below is
+    trained.
     """
 
     @staticmethod
@@ -104,21 +106,22 @@ class LoraFunction(torch.autograd.Function):
         shares: Sequence[Share],
         *trained: Tensor,  # A and B of each share, as they take gradients
     ) -> Tensor:
-        y = linear(x, weight, bias)
+        y = linear(x, dense(weight, x.dtype), bias)
         hiddens = []
         for share in shares:
             hidden = share.inputs(x) @ share.weights.a.t()
             y[share.tokens].addmm_(hidden, share.weights.b.t(), alpha=share.scale)
             hiddens.append(hidden)
-        ctx.save_for_backward(x, weight, *hiddens)
+        ctx.save_for_backward(x, *hiddens)
+        ctx.weight = weight  # frozen, and perhaps of a kind that autograd would not keep whole
         ctx.shares = shares
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         (dy,) = gradients
-        x, weight, *hiddens = ctx.saved_tensors
-        dx = dy @ weight if ctx.needs_input_grad[0] else None
+        x, *hiddens = ctx.saved_tensors
+        dx = dy @ dense(ctx.weight, dy.dtype) if ctx.needs_input_grad[0] else None
         of_trained: list[Tensor] = []
         for share, hidden in zip(ctx.shares, hiddens, strict=True):
             own_dy = dy[share.tokens]

@@ -11,10 +11,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.logging import disable_progress_bar
 
-from tunesmith.engine import attention, chat, thin_linear
+from tunesmith.engine import attention, chat, quantized, thin_linear
 from tunesmith.engine.adapters import AdapterSet
 from tunesmith.engine.errors import UnsupportedModel
 from tunesmith.engine.precision import Precision, dtype_for
+from tunesmith.engine.quantized import Quantization
 from tunesmith.engine.shortcuts import Shortcuts
 from tunesmith.engine.vocabulary import Vocabulary
 from tunesmith.engine.whole_model import WholeModel
@@ -38,6 +39,7 @@ class BaseModel:
         self.config = network.config.get_text_config(decoder=True)
         self.device: torch.device = network.device
         self.adapters = AdapterSet(network, name)
+        self.quantization: Quantization | None = None  # of the decoder's linear layers
         self.whole: WholeModel | None = None  # once a run has trained the weights themselves
         self.shortcuts = Shortcuts()  # a trial before training leaves those that hold
         self.trials: dict[Shortcuts, tuple[Shortcuts, bool]] = {}  # and whether it takes packs
@@ -54,6 +56,7 @@ class BaseModel:
         name: str | None = None,
         device: str | None = None,
         precision: Precision = "auto",
+        quantization: Quantization | None = None,
     ) -> "BaseModel":
         """Read a Hugging Face folder. `name` is what saved adapters call their base.
 
@@ -61,6 +64,8 @@ class BaseModel:
         """
         _check_folder(folder)
         device = device or best_device()
+        if quantization is not None:
+            quantized.check(device)
         tokenizer = _load_tokenizer(folder)
         disable_progress_bar()
         try:
@@ -77,11 +82,15 @@ class BaseModel:
         missing = sorted(report["missing_keys"])
         if missing:
             raise UnsupportedModel(f"{len(missing)} tensors are missing, such as {missing[0]}.")
+        if quantization is not None:
+            quantized.put_in(network, device)
         network.eval().requires_grad_(False).to(device)
         _put_own_attention_in(network)
         if device == "cpu" and network.dtype == torch.bfloat16:
             thin_linear.put_in(network)
-        return cls(network, tokenizer, folder, name=name or folder.name)
+        model = cls(network, tokenizer, folder, name=name or folder.name)
+        model.quantization = quantization
+        return model
 
     @property
     def layer_types(self) -> set[str]:

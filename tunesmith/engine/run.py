@@ -79,6 +79,8 @@ class Run:
         fixed = {k: v for k, v in asdict(self.spec).items() if k not in _FREE_FIELDS}
         fixed["training_data"] = self.training.sha256
         fixed["dtype"] = str(self.model.network.dtype)
+        if self.model.quantization is not None:
+            fixed["quantization"] = self.model.quantization
         if self.spec.initial_adapter is not None:
             fixed["initial_adapter"] = peft_format.sha256(self.spec.initial_adapter)
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
@@ -254,6 +256,11 @@ def _check_base(model: BaseModel, spec: TrainSpec) -> None:
     if model.whole is not None:
         raise UnsupportedModel(
             "The base model's weights were trained here, and are those of the base no more."
+        )
+    if spec.trains_all_weights and model.quantization is not None:
+        raise UnsupportedModel(
+            "The base model's weights are packed in 4 bits, so they cannot be trained; train an "
+            "adapter, or all weights of a base model that is added without --quantize."
         )
     if spec.trains_all_weights and len(model.adapters):
         raise UnsupportedModel(

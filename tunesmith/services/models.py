@@ -24,6 +24,13 @@ def list_bases(ctx: Context) -> tuple[BaseModel, ...]:
 def add_base(ctx: Context, model: BaseModel) -> None:
     """Offer a base model, or change the one of that name."""
     ctx.require(Scope.OPERATOR)
+    before = ctx.store.models.find_base(model.name)
+    is_same = before is not None and before.name == model.name
+    if before is not None and is_same and before.quantization != model.quantization:
+        raise Conflict(  # adapters that were trained on the one do not fit the other
+            f"{model.name!r} is there, and quantised otherwise; add it under another name.",
+            param="quantization",
+        )
     for name in (model.name, *model.aliases):
         other = ctx.store.models.find_base(name)
         is_taken = other is not None and name in (other.name, *other.aliases)
@@ -77,6 +84,7 @@ def as_base(model: TunedModel, base: BaseModel) -> BaseModel:
         folder="",
         files=(),
         artifacts=model.artifacts,
+        quantization=None,
         fingerprint=None,
         hub_id=None,
     )

@@ -15,6 +15,7 @@ from tunesmith.domain.catalog import (
     TASKS,
     BaseModel,
     KnownModel,
+    Quantization,
     WeightFile,
 )
 from tunesmith.domain.errors import InvalidRequest
@@ -47,6 +48,7 @@ def describe(
     learning_rate: float = DEFAULT_LEARNING_RATE,
     hub_id: str | None = None,
     known: KnownModel | None = None,
+    quantization: Quantization | None = None,
     now: datetime,
 ) -> BaseModel:
     """A catalogue entry for a Hugging Face model folder, which may be of a `known` model.
@@ -94,6 +96,7 @@ def describe(
         nominal_size=known.size if known else None,
         tasks=known.tasks if known else TASKS,
         calls_functions="tools" in _chat_template(folder),
+        quantization=quantization,
     )
 
 

@@ -132,6 +132,7 @@ class JobLock:
         return {
             "name": base.name,
             "source": base.source,
+            "quantization": base.quantization,
             "files": files,
             "tokenizer_sha256": files.get("tokenizer.json"),
             "chat_template_sha256": _template_sha256(self.base_folder),

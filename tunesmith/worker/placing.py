@@ -127,7 +127,7 @@ class Hosts:
         return host if host is not None and host.is_alive else None
 
     def _start(self, base: BaseModel, folder: Callable[[], Path], owner: str) -> Host:
-        process = self._launcher.launch(base.name, folder())
+        process = self._launcher.launch(base.name, folder(), base.quantization)
         log.info("host started", base_model=base.name, pid=process.pid)
         host = Host(process, base.name, self._on_answer)
         host.wait_until_ready()

@@ -37,6 +37,11 @@ class Launcher(Protocol):
         """That each host computes with on a CPU."""
         ...
 
-    def launch(self, model_name: str, model_folder: Path) -> HostProcess:
-        """Start a host with this base model; it says `HostReady` when it is resident."""
+    def launch(
+        self, model_name: str, model_folder: Path, quantization: str | None = None
+    ) -> HostProcess:
+        """Start a host with this base model; it says `HostReady` when it is resident.
+
+        `quantization` names how its weights are to be packed, if they are.
+        """
         ...

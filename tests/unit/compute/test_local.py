@@ -54,9 +54,11 @@ def test_a_host_learns_no_keys_and_no_addresses(monkeypatch: pytest.MonkeyPatch)
     assert environment["HF_HUB_OFFLINE"] == "1"
 
 
-def test_a_host_is_told_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_is_told_how_to_hold_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[list[str]] = []
     monkeypatch.setattr(local, "LocalHost", lambda command, environment: made.append(command))
-    LocalLauncher(device="cpu", precision="bf16", threads=2).launch("base", Path("/model"))
+    launcher = LocalLauncher(device="cpu", precision="bf16", threads=2)
+    launcher.launch("base", Path("/model"), "nf4")
     (command,) = made
     assert command[command.index("--precision") + 1] == "bf16"
+    assert command[command.index("--quantize") + 1] == "nf4"

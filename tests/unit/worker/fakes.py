@@ -153,7 +153,9 @@ class FakeLauncher:
     def devices(self) -> tuple[Device, ...]:
         return (CPU,)
 
-    def launch(self, model_name: str, model_folder: Path) -> FakeHost:
+    def launch(
+        self, model_name: str, model_folder: Path, quantization: str | None = None
+    ) -> FakeHost:
         host = FakeHost()
         host.reply = self.reply
         host.say(*self.first_words)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tunesmith.domain.catalog import TASKS
+from tunesmith.domain.catalog import TASKS, Quantization
 from tunesmith.domain.devices import DeviceKind
 from tunesmith.domain.jobs import JobStatus, Task
 from tunesmith.domain.quotas import MAX_PRIORITY, MIN_PRIORITY
@@ -51,6 +51,7 @@ class BaseModelEntry(Strict):
     nominal_size: Fact | None = None
     tasks: list[Fact] = Field(list(TASKS), min_length=1, max_length=20)
     calls_functions: bool = False
+    quantization: Quantization | None = None
 
 
 class ListedBaseModel(BaseModelEntry):
