@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo serve test test-quick check format all tiny reference conformance bench torture clean
+.PHONY: help setup browser demo serve test test-quick check format all tiny reference conformance bench torture clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
 	@touch $(READY)
+
+browser:  ## Install Debian's Chromium, which the tests of the dashboard drive (as root)
+	command -v chromium || (apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core)
 
 demo: setup  ## Run the main job: upload, train, compare base and tuned (DATA=file.jsonl MODEL=name for your own)
 	$(BIN)/python -m examples.demo $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')

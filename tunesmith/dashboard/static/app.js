@@ -1,5 +1,5 @@
 // The shell: who is signed in, where they are, and what holds on every page.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { isConnectionLost, onConnection } from "./api.js";
 import { html } from "./html.js";
 import { Compare } from "./pages/compare.js";
@@ -58,12 +58,16 @@ function Shell() {
   const [name = "jobs", id] = parts;
   const page = PAGES[name] ?? null;
   const main = useRef(null);
+  const arrived = useRef(false);
   const here = parts.join("/");
   useKeyboard();
   useEffect(() => {
     document.title = `${page?.title ?? "Not found"} · Tunesmith`;
-    main.current.querySelector("h1")?.focus({ preventScroll: true });
-    window.scrollTo(0, 0);
+    if (arrived.current) {
+      main.current.querySelector("h1")?.focus({ preventScroll: true });
+      window.scrollTo(0, 0);
+    }
+    arrived.current = true; // the first page begins where every page of the web begins
   }, [here]);
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>Skip to content</a>
@@ -111,7 +115,7 @@ function Connection() {
 
 /** `/` searches, `n` makes a new job, Esc leaves a field. */
 function useKeyboard() {
-  useEffect(() => {
+  useLayoutEffect(() => {
     function pressed(event) {
       const isField = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
       if (event.key === "Escape" && isField) event.target.blur();

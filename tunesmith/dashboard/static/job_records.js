@@ -92,7 +92,7 @@ export function settingsOf(job) {
     return typeof value === "number" ? figure(value) : String(value);
   };
   return [
-    ["Base model", inner.model], ["Method", inner.method.type], ["Training data", job.trainingFile ?? job.trainingDataset],
+    ["Base model", inner.model], ["Method", `${inner.method.type}, ${job.method === "full" ? "all weights" : "a LoRA adapter"}`], ["Training data", job.trainingFile ?? job.trainingDataset],
     ["Validation data", job.validationFile ?? "none"], ...SETTINGS.filter(([name]) => name in given).map(([name, title]) => [title, worded(name, given[name])]),
     ...(inner.method.dpo ? [["Beta", String(inner.method.dpo.hyperparameters.beta)]] : []),
     ["Seed", String(inner.seed)], ["Suffix", job.suffix ?? "none"],

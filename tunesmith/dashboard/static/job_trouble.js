@@ -1,7 +1,7 @@
 // Why a job failed and what to do about it; why one waits and for what.
 import { adviceFor, lineIn } from "./advice.js";
 import { api } from "./api.js";
-import { fetchLine } from "./file_line.js";
+import { fetchLines } from "./file_lines.js";
 import { html } from "./html.js";
 import { useLive } from "./live.js";
 import { href } from "./router.js";
@@ -26,10 +26,10 @@ export function FailureCard({ job }) {
 }
 
 function Line({ file, number, name }) {
-  const { data, error } = useLive((signal) => (may("files:read") ? fetchLine(file, number, signal) : null), [file, number]);
+  const { data, error } = useLive((signal) => (may("files:read") ? fetchLines(file, number, 1, signal) : null), [file, number]);
   return html`<figure class="line-at-fault">
     <figcaption>Line ${count(number)} of ${name}</figcaption>
-    <pre tabindex="0">${data ?? (error || !may("files:read") ? "The line cannot be shown: the file is gone, or this key may not read files." : "…")}</pre>
+    <pre tabindex="0">${data?.[0] ?? (error || !may("files:read") ? "The line cannot be shown: the file is gone, or this key may not read files." : "…")}</pre>
   </figure>`;
 }
 

@@ -6,14 +6,15 @@ import { ago, exactly } from "./words.js";
 /** A button; `off` is the reason why it cannot be pressed, which is told beside it on hover. */
 export function Button({ off = null, busy = false, kind = "", children, ...rest }) {
   return html`<button type="button" class=${`button ${kind}`} disabled=${busy}
-    aria-disabled=${off ? "true" : undefined} aria-busy=${busy} title=${off ?? rest.title}
-    ...${rest} onClick=${off ? undefined : rest.onClick}>${children}</button>`;
+    aria-disabled=${off ? "true" : undefined} aria-busy=${busy} ...${rest} title=${off ?? rest.title}
+    onClick=${off ? undefined : rest.onClick}>${children}</button>`;
 }
 
 const LOOKS = {
   completed: ["good", "✓"], succeeded: ["good", "✓"], deployed: ["good", "✓"],
   failed: ["bad", "✕"], running: ["active", "▸"], pausing: ["active", "▸"],
   queued: ["waiting", "…"], validating: ["waiting", "…"], draft: ["waiting", "…"],
+  "ready to train": ["good", "✓"], "has errors": ["bad", "✕"],
   paused: ["quiet", "‖"], stopped: ["quiet", "■"], cancelled: ["quiet", "■"],
 };
 

@@ -15,10 +15,10 @@ export const price = (value) => money.format(value);
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
-/** Three digits that count: 0.0123, 1.23, 2e-4. */
+/** Three digits that count: 0.0123, 1.23, 2.0e-5. */
 export function figure(value) {
   if (value == null) return NOTHING;
-  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(1).replace("e-", "e-");
+  if (value !== 0 && Math.abs(value) < 1e-4) return value.toExponential(1);
   return Number(value.toPrecision(3)).toString();
 }
 

@@ -107,6 +107,7 @@ function Row({ job, chosen, toggle }) {
 
 export function Pages({ count: total, page, size = PAGE_SIZE }) {
   const last = Math.max(1, Math.ceil(total / size));
+  if (last === 1 && page === 1) return null;
   const to = (target) => () => setQuery({ page: target === 1 ? null : target });
   return html`<nav class="pages" aria-label="Pages of the list">
     <span class="quiet">${count((page - 1) * size + 1)}–${count(Math.min(total, page * size))} of ${count(total)}</span>

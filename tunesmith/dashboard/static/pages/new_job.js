@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api } from "../api.js";
 import { DropZone } from "../drop_zone.js";
 import { Estimate } from "../estimate.js";
+import { Findings, useFindings } from "../findings.js";
 import { html } from "../html.js";
 import { toOpenAI, toPlatform } from "../ids.js";
 import { useAction, useLive, useSettled } from "../live.js";
@@ -66,6 +67,7 @@ export function NewJob({ query }) {
   useEffect(() => {
     if (!form.model && bases.length) change({ model: bases[0].id });
   }, [models.data]);
+  const found = useFindings(form.training, form.validation);
   const settled = useSettled(form);
   const estimate = useLive(
     (signal) => (settled.training && settled.model ? api.post("/api/v1/fine-tuning/estimates", {
@@ -81,7 +83,7 @@ export function NewJob({ query }) {
     const job = await api.post(PATH, bodyOf(form));
     go(["jobs", toPlatform(job.id)]);
   });
-  const off = lacks("fine-tuning:write") ?? (form.training ? null : "Choose the training data first.") ?? (form.model ? null : "Choose a base model first.");
+  const off = lacks("fine-tuning:write") ?? (form.training ? null : "Choose the training data first.") ?? (form.model ? null : "Choose a base model first.") ?? (found.data?.dataset === form.training && !found.data.trainable ? "The training data has errors, which would fail the job. Mend them first." : null);
   const auto = form.training && estimate.data?.hyperparameters;
   const uploaded = (name) => (dataset) => {
     datasets.refresh();
@@ -94,6 +96,7 @@ export function NewJob({ query }) {
       <h2>Training data</h2>
       <${DropZone} label="Drop a file of examples here" onUploaded=${uploaded("training")} />
       <${ChooseData} label="or one that is here already" datasets=${datasets.data?.datasets} value=${form.training} change=${(training) => change({ training })} />
+      ${form.training && html`<${Findings} found=${found} dataset=${form.training} against=${form.validation} onFixed=${uploaded("training")} />`}
       <details open=${Boolean(form.validation)}><summary>Validation data, to see whether it learns or only remembers</summary>
         <${DropZone} label="Drop a validation file here" onUploaded=${uploaded("validation")} />
         <${ChooseData} label="Validation data" datasets=${datasets.data?.datasets} value=${form.validation} change=${(validation) => change({ validation })} />
