@@ -49,13 +49,13 @@ class _TargetLogprobs(torch.autograd.Function):
         for start in range(0, len(hidden), num_rows):
             end = min(start + num_rows, len(hidden))
             logits = linear(hidden[start:end], weight, bias)
-            bounds = torch.searchsorted(sorted_rows, torch.tensor([start, end]))
+            bounds = torch.searchsorted(sorted_rows, sorted_rows.new_tensor([start, end]))
             chosen = order[bounds[0] : bounds[1]]
             rows, tokens = target_rows[chosen] - start, targets[chosen]
             highest = logits.amax(-1)
             is_correct[chosen] = _is_first_highest(logits, highest, rows, tokens)
             of_targets = logits[rows, tokens].float()
-            firsts = (torch.arange(end - start), first_targets[start:end])
+            firsts = (torch.arange(end - start, device=hidden.device), first_targets[start:end])
             of_firsts = logits[firsts].float()
             log_totals = _softmax_in_place(logits, highest)
             logprobs[chosen] = of_targets - log_totals[rows]
