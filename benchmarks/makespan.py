@@ -38,7 +38,9 @@ def measure(session: Session, model: str, workload: str, counts: Sequence[int]) 
         _ours(session, model, workload, f"{count} equal", equal[:count])
     best = _quickest_peer(session, model, workload, equal[0])
     _in_turn(session, model, workload, equal, best, counts)
-    _in_parallel(session, model, workload, equal, best, [count for count in counts if count <= 8])
+    _in_parallel(
+        session, model, workload, equal, best, [count for count in counts if 1 < count <= 8]
+    )
 
 
 def measure_mixed(session: Session, model: str, workload: str) -> None:
@@ -135,7 +137,7 @@ def _in_parallel(
     for count in counts:
         name = f"{peer.name} two at a time"
         asked = {"model": model, "workload": workload, "configuration": name}
-        if count == 1 or session.known("makespan", **asked, jobs=f"{count} equal"):
+        if session.known("makespan", **asked, jobs=f"{count} equal"):
             continue
         began_at = time.monotonic()
         with ThreadPoolExecutor(2) as two:

@@ -103,7 +103,7 @@ def _starts(session: Session, arguments: argparse.Namespace) -> None:
 def _makespan(session: Session, arguments: argparse.Namespace) -> None:
     if session.is_quick:
         return
-    counts = (1, 4, 8, 16)
+    counts = (1, 4, 8, 16) if session.is_full else (1, 4, 8)
     for model in arguments.models or ["S"]:
         makespan.measure(session, model, "gsm8k", counts)
         makespan.measure_mixed(session, model, "gsm8k")
