@@ -19,12 +19,19 @@ def measure(session: Session, model: str, workload: str, *, repeats: int, steps:
     """`steps` are those of the turns; the sweep measures one."""
     check(session, model, workload)
     best = sweep(session, model, workload)
-    if best and {"sampling", "packing"} & best[0].options.keys():  # its losses are of other steps
-        _measure(session, "losses", model, workload, configurations.quick_peers()[0], steps)
+    if best and not _meets_the_same_steps(best[0]):
+        _measure(session, "losses", model, workload, configurations.quick_peers()[-1], steps)
     for repeat in range(repeats):
         turn = [OURS, *best] if repeat % 2 == 0 else [*reversed(best), OURS]
         for configuration in turn:
             _measure(session, "turns", model, workload, configuration, steps, seed=repeat)
+
+
+def _meets_the_same_steps(peer: Configuration) -> bool:
+    """As many as ours, of the same examples in the same order."""
+    return (
+        peer.warmup_steps == OURS.warmup_steps and not {"sampling", "packing"} & peer.options.keys()
+    )
 
 
 def sweep(session: Session, model: str, workload: str) -> list[Configuration]:
