@@ -8,7 +8,7 @@ from typing import Any
 from tests.browser.conftest import ADMIN_KEY, BASE, SignIn, Watch, playwright
 from tests.e2e.service import Service
 
-expect = playwright.expect if playwright else None
+expect = playwright.expect
 Rows = Callable[..., Path]
 
 # The browser makes a file of what it is told, and lets go of it over the element.
