@@ -52,7 +52,7 @@ tiny: setup  ## Train tunesmith-tiny again (about half an hour)
 conformance: setup  ## Run vendors' own suites and clients (from PyPI and npm; CONFORMANCE=python for no npm)
 	CONFORMANCE='$(CONFORMANCE)' $(BIN)/python -m pytest conformance
 
-bench: setup  ## Measure beside TRL and Unsloth (QUICK=1 for a trial, FULL=1 for five repeats and both models)
+bench: setup  ## Measure beside TRL and Unsloth (QUICK=1 for a trial, FULL=1 for five repeats)
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(FULL),--full) $(BENCH)
 
 torture: setup  ## Kill server, worker and hosts with -9 under load (ROUNDS=300, SEED= repeats a run's kills)

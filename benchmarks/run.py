@@ -35,6 +35,7 @@ def main() -> None:
         is_quick=arguments.quick,
         is_full=arguments.full,
         is_preliminary=arguments.preliminary,
+        goes_on=arguments.go_on,
         minutes=arguments.minutes,
     )
     began_at = time.monotonic()
@@ -42,7 +43,7 @@ def main() -> None:
         for part in arguments.parts:
             _PARTS[part](session, arguments)
     except OutOfTime:
-        print("not all is measured: the same command goes on from here")
+        print("not all is measured: --go-on measures the rest")
     print(f"took {(time.monotonic() - began_at) / 60:.0f} minutes; results in {session.out}")
     if arguments.out is None and not arguments.quick:
         report.write()
@@ -60,9 +61,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
-        "--minutes", type=float, default=600, help="begin nothing after so many; then run it again"
-    )
+    parser.add_argument("--minutes", type=float, default=600, help="begin nothing after so many")
+    parser.add_argument("--go-on", action="store_true", help="keep what was measured before")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--models", nargs="+", choices=("tiny", "S", "M"))
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS))

@@ -23,7 +23,8 @@ class OutOfTime(Exception):
 class Session:
     """`clock` says which seconds count: "wall" on a quiet machine, "cpu" on a busy one.
 
-    What `out` holds already is not measured again, and nothing is begun after `minutes`.
+    Nothing is begun after `minutes`. A session that goes on does not measure again what `out`
+    holds already.
     """
 
     data: Path
@@ -35,6 +36,7 @@ class Session:
     is_quick: bool
     is_full: bool
     is_preliminary: bool
+    goes_on: bool
     minutes: float
     records: list[Record] = field(default_factory=list)
     began_at: float = field(default_factory=time.monotonic)
@@ -50,7 +52,7 @@ class Session:
             "device": self.device,
             "machine": _machine(),
         }
-        if self.out.exists():
+        if self.goes_on and self.out.exists():
             self.records = json.loads(self.out.read_text(encoding="utf-8"))["records"]
 
     def known(self, part: str, **fields: Any) -> list[Record]:

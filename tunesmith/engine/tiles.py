@@ -138,7 +138,7 @@ class _Attention(torch.autograd.Function):
             output = torch.bmm(shares[..., tiles.seen], _taken(values, tiles.key_rows, len(q)))
             if tiles.context_rows is not None:
                 v = _taken(values, tiles.context_rows, key.shape[1])
-                output += torch.bmm(_of_context(shares, tiles, len(v)), v).view(output.shape)
+                output = _plus(output, _of_context(shares, tiles, len(v)), v)
             outputs.append(output.view(-1, value.shape[-1]))
             probabilities.append(shares)
         ctx.save_for_backward(query, key, value, *probabilities)
@@ -167,7 +167,7 @@ class _Attention(torch.autograd.Function):
             if tiles.context_rows is not None:
                 k = _taken(keys, tiles.context_rows, key.shape[1])
                 by_score, shares = (_of_context(x, tiles, len(k)) for x in (by_score, shares))
-                of_query += torch.bmm(by_score, k).view(of_query.shape)
+                of_query = _plus(of_query, by_score, k)
                 q, g = (x.view(len(k), -1, x.shape[-1]) for x in (q, g))
                 _add(key_gradients, tiles.context_rows, torch.bmm(q.mT, by_score))
                 _add(value_gradients, tiles.context_rows, torch.bmm(g.mT, shares))
@@ -194,7 +194,8 @@ def _products_with_all(
 ) -> Tensor:
     """Of each query's row with the rows of all keys that its tile sees, where its scores are."""
     products = of_queries.new_empty(*of_queries.shape[:2], tiles.width)
-    products[..., tiles.seen.stop :] = padding
+    if tiles.seen.stop < tiles.width:
+        products[..., tiles.seen.stop :] = padding
     seen = _taken(of_keys, tiles.key_rows, len(of_queries))
     torch.bmm(of_queries, seen.mT, out=products[..., tiles.seen])
     if tiles.context_rows is not None:
@@ -207,6 +208,11 @@ def _products_with_all(
 def _of_context(scores: Tensor, tiles: Tiles, key_heads: int) -> Tensor:
     """(key heads, all tiles' rows, context), a view"""
     return scores.view(key_heads, -1, tiles.width)[..., : tiles.num_context]
+
+
+def _plus(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """x + a @ b, of neighbours in the batch of x that share one of b."""
+    return torch.baddbmm(x.view(len(b), -1, x.shape[-1]), a, b).view(x.shape)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ def session(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Sess
         is_quick=True,
         is_full=False,
         is_preliminary=False,
+        goes_on=False,
         minutes=60,
     )
 
