@@ -124,6 +124,12 @@ class Settings(BaseSettings):
         description="Port that Prometheus reads `/metrics` from, without a key; by default none.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that `/metrics` is served on.")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="OpenTelemetry's collector (OTLP over HTTP, such as http://127.0.0.1:4318), "
+        "which servers and workers send spans to; needs `pip install 'tunesmith[otel]'`.",
+    )
     retention_checkpoint_days: float | None = Field(
         None,
         ge=0,

@@ -1,16 +1,17 @@
 """The scheduler and the lease protocol hold their invariants, and the checker notices if not."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from tests.simulation import two_servers
+from tests.simulation.checker import Violation
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.runner import Worlds
-from tunesmith.store.queue import Queue
+from tunesmith.domain.errors import WrongState
 
-NUM_SEEDS = 25  # `python -m tests.simulation` lives through thousands
-ENOUGH_SEEDS = 40  # for a defect to show
+NUM_SEEDS = 60  # `python -m tests.simulation` lives through thousands
+ENOUGH_SEEDS = 80  # for a defect to show
 
 
 @pytest.fixture(scope="module")
@@ -25,33 +26,12 @@ def test_whatever_befalls_it_every_invariant_holds(worlds: Worlds) -> None:
     assert failure is None, str(failure)
 
 
-def _any_attempt(change: pytest.MonkeyPatch) -> None:
-    """Reports are taken from whoever sends them, as long as somebody holds the job."""
-    held: Any = Queue._held
-
-    def of_any(self: Queue, job_id: Any, attempt: int) -> Any:
-        row = self._connection.exec_driver_sql(
-            "SELECT attempt FROM queue WHERE job_id = ?", (job_id.hex,)
-        ).scalar()
-        return held(self, job_id, attempt if row is None else row)
-
-    change.setattr(Queue, "_held", of_any)
-
-
-@pytest.mark.parametrize(
-    "defect",
-    [
-        _any_attempt,
-    ],
-    ids=lambda defect: defect.__name__.strip("_"),
-)
-def test_a_defect_is_found(
-    worlds: Worlds, defect: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    defect(monkeypatch)
-    failure = worlds.first_failure(range(ENOUGH_SEEDS))
+@pytest.mark.parametrize("defect", list(MUTANTS))
+def test_a_defect_is_found(worlds: Worlds, defect: str) -> None:
+    with MUTANTS[defect]():
+        failure = worlds.first_failure(range(ENOUGH_SEEDS))
     assert failure is not None
-    print(failure)
+    assert isinstance(failure.error, Violation | WrongState), failure
 
 
 def test_of_two_servers_one_that_was_halted_places_nothing_twice(postgres_url: str) -> None:

@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     # Each late commit is told with all that its function knew: more than the rounds cost.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     binaries = postgres.find_binaries()
     if binaries is None:
         raise SystemExit("There is no PostgreSQL.")

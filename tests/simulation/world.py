@@ -41,6 +41,7 @@ from tunesmith.store.database import Database
 TOTAL_STEPS = 3
 SWEEP_SECONDS = 5
 MODELS = ("base", "other")
+OUTCOMES = {"step": 10, "checkpoint": 6, "done": 5, "lost": 1, "failed": 0.5, "left": 0.5}
 _NAMES = UUID(int=7)
 
 
@@ -82,11 +83,12 @@ class World:
         self.database = database
         self.now = self._swept_at = NOW
         self._num_named = 0
+        self.outcomes = {name: self._weather(weight) for name, weight in OUTCOMES.items()}
         self.blobs: Any = Bytes()
         self.house = House(blobs=self.blobs, sampler=None, now=lambda: self.now)  # type: ignore[arg-type]
         self.checker = Checker()
         self.sent: list[tuple[UUID, int, ReportBatch]] = []
-        self.owners = [organization(f"org-{number}") for number in range(3)]
+        self.owners = [organization(f"org-{number}") for number in range(self.rng.randint(1, 3))]
         self.workers = [self._new_worker(f"worker-{number}") for number in range(3)]
         self.training = file(self.owners[0]).id
         with self.database.write() as store:
@@ -100,25 +102,35 @@ class World:
             self.change_quota(owner)
 
     def live(self, num_events: int) -> None:
-        """Let things happen, faults among them; then let it all come to an end."""
-        kinds = {
-            self.create: 5,
-            self.poll: 9,
-            self.work: 22,
-            self.lose_worker: 1,
-            self.silence_worker: 1,
-            self.restart_server: 1,
-            self.repeat_old_report: 3,
-            self.meddle: 5,
-            self.change_quota: 1,
+        """Let things happen, faults among them; then let it all come to an end.
+
+        In each world other things are frequent: what only shows where one fault comes upon another
+        would hardly ever show in an average one.
+        """
+        usual = {
+            self.create: 5.0,
+            self.poll: 9.0,
+            self.work: 22.0,
+            self.lose_worker: 1.0,
+            self.silence_worker: 1.0,
+            self.restart_server: 1.0,
+            self.step_clock: 0.5,
+            self.repeat_old_report: 3.0,
+            self.meddle: 8.0,
+            self.change_quota: 1.0,
         }
-        self.create()
+        kinds = {event: self._weather(weight) for event, weight in usual.items()}
+        for _ in range(self.rng.randint(1, 5)):
+            self.create()
         for _ in range(num_events):
             self.pass_time(self.rng.choice((0.0, 0.5, 3.0, 12.0)))
             (event,) = self.rng.choices(list(kinds), weights=list(kinds.values()))
             event()
             self._check()
         self.finish()
+
+    def _weather(self, weight: float) -> float:
+        return weight * self.rng.choice((0.2, 1, 1, 5))
 
     def finish(self) -> None:
         """Without faults and quotas: whatever can run ends, in bounded time."""
@@ -166,17 +178,18 @@ class World:
 
     def poll(self) -> None:
         """A worker asks for something to do; the answer may be lost."""
-        worker = self.rng.choice(self.workers)
-        if worker.silent_until <= self.now and len(worker.runs) < worker.capacity:
-            self._poll(worker, is_heard=self.rng.random() < 0.9)
+        awake = [worker for worker in self.workers if worker.silent_until <= self.now]
+        with_room = [worker for worker in awake if len(worker.runs) < worker.capacity]
+        if with_room:
+            self._poll(self.rng.choice(with_room), is_heard=self.rng.random() < 0.9)
 
     def work(self) -> None:
-        worker = self.rng.choice(self.workers)
-        if worker.silent_until > self.now or not worker.runs:
+        awake = [worker for worker in self.workers if worker.silent_until <= self.now]
+        at_work = [worker for worker in awake if worker.runs]
+        if not at_work:
             return
-        outcome = self.rng.choices(
-            ("step", "checkpoint", "done", "lost", "failed", "left"), (10, 6, 5, 1, 0.5, 0.5)
-        )[0]
+        worker = self.rng.choice(at_work)
+        outcome = self.rng.choices(list(self.outcomes), list(self.outcomes.values()))[0]
         fate = self.rng.choices(("heard", "unheard", "unanswered"), (8, 1, 1))[0]
         self._work(worker, self.rng.choice(worker.runs), outcome, fate)
 
@@ -186,7 +199,9 @@ class World:
         self.workers[place] = self._new_worker(self.workers[place].registration.name)
         self.pass_time(self.rng.choice((0.0, 20.0, 100.0)))
         with self.database.write() as store:
+            before = self.checker.see(store)
             scheduling.register(store, self.workers[place].registration, self.now)
+        self.checker.registered(before, self.workers[place].registration)
 
     def silence_worker(self) -> None:
         """For three leases: its runs go on, and are told about afterwards."""
@@ -200,6 +215,15 @@ class World:
         self._swept_at = self.now
         self.checker.server_was_away(away)
         self._sweep()
+
+    def step_clock(self) -> None:
+        """Nobody was away, and the server does not know."""
+        step = self.rng.choice((-86400.0, -3600.0, 3600.0, 86400.0))
+        self.now += timedelta(seconds=step)
+        self._swept_at += timedelta(seconds=step)
+        for worker in self.workers:
+            worker.silent_until += timedelta(seconds=step)
+        self.checker.clock_stepped(step)
 
     def repeat_old_report(self) -> None:
         """Something that was sent before arrives again."""
@@ -240,7 +264,7 @@ class World:
                 given = scheduling.lease(store, registration, self.now)
             except StaleAttempt:
                 return
-            self.checker.granted(store, before, given, worker.registration, self.now)
+            self.checker.granted(before, given, self.now)
         if given is not None and is_heard:
             done = 0
             if given.resume_from:
@@ -285,7 +309,7 @@ class World:
             case "left":
                 return (AttemptReleased(),)
         if run.assignment.task is Task.VALIDATE:
-            return (Validated(num_examples=5),) if outcome == "done" else ()
+            return (Validated(num_examples=5),)
         if run.is_pausing and run.step:
             return (self._saved(run.step), AttemptReleased())
         reports: list[Report] = []
@@ -325,10 +349,10 @@ class World:
     def _on(self, job_id: UUID, action: Any) -> None:
         owner = next(o for o in self.owners if o.id == self.checker.jobs[job_id].owner)
         try:
-            self._as(owner, lambda ctx: action(ctx, job_id))
+            job = self._as(owner, lambda ctx: action(ctx, job_id))
         except (Conflict, NotFound, QuotaExceeded):
             return
-        self.checker.changed(job_id, action)
+        self.checker.changed(job_id, action, job)
 
     def _new_worker(self, name: str) -> Worker:
         self._num_named += 1

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 
 from tunesmith.cli import logs
 from tunesmith.settings import Settings
+from tunesmith.tracing import spans
 
 
 class Exit(IntEnum):
@@ -46,6 +49,20 @@ def load_settings(**switches: Any) -> Settings:
         raise typer.Exit(2) from None
     _warn_of_unknown_variables()
     return settings
+
+
+@contextmanager
+def traced(settings: Settings, service: str) -> Iterator[None]:
+    """Spans of this process go where the settings say, if anywhere."""
+    if settings.otlp_endpoint is not None:
+        try:
+            spans.start(settings.otlp_endpoint, service)
+        except spans.MissingLibrary as error:
+            fail(str(error))
+    try:
+        yield
+    finally:
+        spans.stop()
 
 
 def _warn_of_unknown_variables() -> None:

@@ -17,7 +17,7 @@ import uvicorn
 from rich.console import Console
 
 from tunesmith import app as application
-from tunesmith.cli.options import DataDir, fail, load_settings
+from tunesmith.cli.options import DataDir, fail, load_settings, traced
 from tunesmith.cli.ownership import DataFolderInUse, announce, owned
 from tunesmith.settings import Settings
 from tunesmith.wire.connections import GuardedProtocol
@@ -76,7 +76,7 @@ def _run(settings: Settings, *, has_worker: bool, opens_browser: bool = False) -
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _leave(is_leaving))
     try:
-        with owned(settings.data_dir):
+        with owned(settings.data_dir), traced(settings, "tunesmith-server"):
             _serve_until(is_leaving, settings, has_worker=has_worker, opens_browser=opens_browser)
     except DataFolderInUse as error:
         where = f" at {error.url}" if error.url else ""

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tunesmith.cli import tls
-from tunesmith.cli.options import fail, load_settings
+from tunesmith.cli.options import fail, load_settings, traced
 from tunesmith.compute.local import LocalLauncher
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated
 from tunesmith.worker.client import Client
@@ -58,31 +58,32 @@ def worker(
     worker_name = settings.worker_name or socket.gethostname()
     default_dir = Path.home() / ".cache" / "tunesmith" / worker_name
     try:
-        work(
-            Client(
-                settings.url,
-                settings.api_key.get_secret_value(),
-                tls.context(settings.url, settings.ca_file),
-            ),
-            LocalLauncher(
-                device=settings.device,
-                precision=settings.precision,
-                threads=settings.threads,
-                answering_share=settings.answering_share,
-                max_pass_tokens=settings.max_pass_tokens,
-            ),
-            WorkerSettings(
-                name=worker_name,
-                version=version("tunesmith"),
-                work_dir=settings.work_dir or default_dir,
-                max_hosts=settings.max_hosts,
-                max_runs=settings.max_runs,
-                min_free_bytes=settings.min_free_bytes,
-                checkpoint_seconds=settings.checkpoint_seconds,
-                max_offline_seconds=settings.max_offline_seconds,
-            ),
-            is_leaving,
-        )
+        with traced(settings, "tunesmith-worker"):
+            work(
+                Client(
+                    settings.url,
+                    settings.api_key.get_secret_value(),
+                    tls.context(settings.url, settings.ca_file),
+                ),
+                LocalLauncher(
+                    device=settings.device,
+                    precision=settings.precision,
+                    threads=settings.threads,
+                    answering_share=settings.answering_share,
+                    max_pass_tokens=settings.max_pass_tokens,
+                ),
+                WorkerSettings(
+                    name=worker_name,
+                    version=version("tunesmith"),
+                    work_dir=settings.work_dir or default_dir,
+                    max_hosts=settings.max_hosts,
+                    max_runs=settings.max_runs,
+                    min_free_bytes=settings.min_free_bytes,
+                    checkpoint_seconds=settings.checkpoint_seconds,
+                    max_offline_seconds=settings.max_offline_seconds,
+                ),
+                is_leaving,
+            )
     except (Unauthenticated, StaleAttempt) as error:
         fail(error.message)
     except TunesmithError as error:

@@ -68,6 +68,7 @@ class Assignment:
         Artifact, ...
     ] = ()  # of the tuned model that is tuned further, if one is
     resume_from: tuple[Artifact, ...] = ()  # the newest checkpoint; empty for a fresh start
+    traceparent: str | None = None  # the job's
 
     @property
     def host_owner(self) -> str:

@@ -24,6 +24,7 @@ class Origin:
     request_id: str | None = None
     ip: str | None = None
     asked: str = ""  # its method and path
+    traceparent: str | None = None  # its place in a trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,7 @@ class Job:
     progress: Progress | None = None
     model_name: str | None = None
     priority: int = DEFAULT_PRIORITY  # from 1 to 5; 5 goes first
+    traceparent: str | None = None  # of the request that made it, as W3C writes a place in a trace
 
     @property
     def num_trained_tokens(self) -> int:

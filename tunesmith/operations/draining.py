@@ -16,7 +16,7 @@ from tunesmith.http import Foundation
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 CLOSING_SECONDS = 2.0  # for streams to say why they end
 
 

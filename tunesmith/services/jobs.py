@@ -86,6 +86,7 @@ def create(ctx: Context, new: NewJob) -> Job:
         needs_deployment=new.needs_deployment,
         updated_at=now,
         priority=quota.default_priority,
+        traceparent=ctx.origin.traceparent,
     )
     _add(ctx, job)
     audit.record(ctx, "job.create", job.id, after=job)
@@ -125,6 +126,7 @@ def reproduce(ctx: Context, job_id: UUID) -> Job:
         needs_deployment=False,  # so that its files can be compared
         updated_at=now,
         priority=quota.default_priority,
+        traceparent=ctx.origin.traceparent,
     )
     _add(ctx, job)
     audit.record(ctx, "job.reproduce", job.id, after=job)

@@ -18,6 +18,7 @@ from tunesmith.services import pausing
 from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
 from tunesmith.store.queue import Lease
+from tunesmith.tracing import spans
 
 # In a row, without a new checkpoint in between:
 MAX_LOSSES = 5  # attempts that a worker reported as lost, before the job is given up
@@ -105,6 +106,9 @@ def _assign(store: Store, leased: Lease, now: datetime) -> Assignment | None:
     if leased.task is Task.TRAIN:
         store.jobs.replace(job, job.started(now))
         store.jobs.touch(job.id, now)
+    place: dict[str, spans.Value] = {"job": str(job.id), "attempt": leased.attempt}
+    place["task"] = leased.task.value
+    spans.record("queue wait", job.traceparent, leased.available_at, now, **place)
     newest = store.jobs.all_checkpoints(job.id)[-1:]
     return Assignment(
         job_id=job.id,
@@ -118,6 +122,7 @@ def _assign(store: Store, leased: Lease, now: datetime) -> Assignment | None:
         method=job.method,
         initial_adapter=job.initial_model.artifacts if job.initial_model else (),
         resume_from=newest[0].artifacts if newest else (),
+        traceparent=job.traceparent,
     )
 
 

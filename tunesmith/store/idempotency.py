@@ -20,8 +20,9 @@ class IdempotencyKeys:
             insert_or_else(self._connection, idempotency_keys)
             .values(organization_id=owner, key=key, request_digest=request_digest, created_at=now)
             .on_conflict_do_nothing()
+            .returning(idempotency_keys.c.key)  # an insert's row count is not told everywhere
         )
-        return claimed.rowcount == 1
+        return claimed.first() is not None
 
     def get(self, owner: UUID, key: str) -> tuple[str, Any]:
         """The digest of what was asked, and the answer."""

@@ -230,6 +230,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "num_trained_tokens": job.num_trained_tokens,
         "model_name": job.model_name,
         "priority": job.priority,
+        "traceparent": job.traceparent,
         "training_filename": job.training_file.filename,
         "training_reference": job.training_file.reference,
         "validation_filename": None if validation is None else validation.filename,
@@ -271,6 +272,7 @@ def _job(row: Row) -> Job:
         progress=_PROGRESS.validate_python(row["progress"]),
         model_name=row["model_name"],
         priority=row["priority"],
+        traceparent=row["traceparent"],
     )
 
 

@@ -32,6 +32,7 @@ class Lease:
     losses: int  # attempts that a worker reported as lost, since the last progress
     silences: int  # attempts whose worker fell silent, since then
     worker: str
+    available_at: datetime  # since when it waited, before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +280,7 @@ class Queue:
                 losses=row["losses"],
                 silences=row["silences"],
                 worker=row["worker"],
+                available_at=row["available_at"],
             )
             for row in rows
         ]

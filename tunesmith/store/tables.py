@@ -241,6 +241,7 @@ jobs = sa.Table(
     sa.Column("validation_reference", sa.Text),
     sa.Column("logged_ms", sa.BigInteger, nullable=False, server_default="0"),  # newest event's
     sa.Column("priority", sa.Integer, nullable=False, server_default="3"),
+    sa.Column("traceparent", sa.Text),
     sa.Index(None, "organization_id", "seq"),
     # Each order that a list can have, with the id to decide between equals; read either way.
     *(sa.Index(None, "organization_id", column, "id") for column in JOB_ORDERS),

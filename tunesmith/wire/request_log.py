@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tunesmith import metrics
 from tunesmith.domain.audit import Origin
 from tunesmith.http import origin_of_request
+from tunesmith.tracing import spans
 
 log = structlog.get_logger()
 
@@ -33,6 +34,10 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with spans.span("request", _traceparent(scope), is_request=True) as span:
+            await self._answer(scope, receive, send, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: spans.Span) -> None:
         request_id = _request_id(scope)
         scope["tunesmith.request_id"] = request_id
         client = scope.get("client")
@@ -41,6 +46,7 @@ class RequestIds:
                 ip=client[0] if client else None,
                 request_id=request_id,
                 asked=f"{scope['method']} {scope['path']}",
+                traceparent=span.traceparent,
             )
         )
         structlog.contextvars.clear_contextvars()
@@ -52,7 +58,7 @@ class RequestIds:
                 seconds = time.perf_counter() - started
                 headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
                 message = {**message, "headers": headers}
-                _tell(scope, message["status"], seconds)
+                _tell(scope, message["status"], seconds, span)
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -65,12 +71,19 @@ def _request_id(scope: Scope) -> str:
     return f"req_{uuid4().hex}"
 
 
-def _tell(scope: Scope, status: int, seconds: float) -> None:
+def _traceparent(scope: Scope) -> str | None:
+    found = (value for name, value in scope["headers"] if name == b"traceparent")
+    return spans.valid(next(found, b"").decode("latin-1"))
+
+
+def _tell(scope: Scope, status: int, seconds: float, span: spans.Span) -> None:
     """Routes by their templates: what callers write into a path is nobody's business."""
     route = scope.get("route")
     template = "unknown" if route is None else f"{scope.get('root_path', '')}{route.path}"
     method = scope["method"] if scope["method"] in _METHODS else "other"
     _histogram(template, method, status).observe(seconds)
+    if spans.is_on():
+        _describe(span, method, template, status)
     if not log.is_enabled_for(logging.INFO):
         return
     place = {
@@ -81,6 +94,11 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     }
     ms = round(seconds * 1000, 1)
     log.info("request", method=method, route=template, status=status, ms=ms, **place)
+
+
+def _describe(span: spans.Span, method: str, route: str, status: int) -> None:
+    span.name(f"{method} {route}")
+    span.add(http__request__method=method, http__route=route, http__response__status_code=status)
 
 
 @lru_cache(maxsize=4096)

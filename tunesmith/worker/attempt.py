@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from dataclasses import replace
 
 import structlog
 
@@ -18,6 +19,7 @@ from tunesmith.domain.datasets import DatasetSummary
 from tunesmith.domain.disk import full_disk_named
 from tunesmith.domain.errors import DiskFull, TunesmithError
 from tunesmith.domain.jobs import Failure, Task
+from tunesmith.tracing import spans
 from tunesmith.worker.client import Client
 from tunesmith.worker.host import ModelRefused
 from tunesmith.worker.job_lock import JobLock
@@ -52,8 +54,12 @@ class Attempts:
     def carry_out(self, assignment: Assignment) -> None:
         """Returns when the attempt is over, however it ended."""
         job = str(assignment.job_id)
-        with structlog.contextvars.bound_contextvars(job=job, attempt=assignment.attempt):
-            self._carry_out(assignment)
+        with (
+            structlog.contextvars.bound_contextvars(job=job, attempt=assignment.attempt),
+            spans.span("attempt", assignment.traceparent) as span,
+        ):
+            span.add(job=job, attempt=assignment.attempt, task=assignment.task.value)
+            self._carry_out(replace(assignment, traceparent=span.traceparent))
 
     def _carry_out(self, assignment: Assignment) -> None:
         log.info("attempt", task=assignment.task.value)

@@ -66,9 +66,11 @@ class Client:
         url = f"/jobs/{job_id}/attempts/{attempt}/reports"
         return _RECEIPT.validate_json(self._post(url, _BATCH.dump_json(batch)).content)
 
-    def publish(self, path: Path, blob: Blob) -> None:
+    def publish(self, path: Path, blob: Blob, traceparent: str | None = None) -> None:
         """Upload a file; `blob` is what it holds."""
         headers = {"Content-Type": "application/octet-stream"}
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
         url = f"/blobs/{blob.sha256}"
         _checked(lambda: self._http.put(url, content=_chunks(path), headers=headers))
 

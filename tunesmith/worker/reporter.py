@@ -25,6 +25,7 @@ from tunesmith.domain.assignments import (
 )
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unavailable
 from tunesmith.domain.files import Artifact, Blob
+from tunesmith.tracing import spans
 from tunesmith.worker.client import Client, ServerFull
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ class Reporter:
     def __init__(self, client: Client, assignment: Assignment) -> None:
         self._client = client
         self._job_id, self._attempt = assignment.job_id, assignment.attempt
+        self._traceparent = assignment.traceparent
         self._spool: deque[tuple[Report, Path | None]] = deque()
         self._batch: list[tuple[Report, Path | None]] = []  # being sent, and sent again unchanged
         self._sequence = 0
@@ -148,9 +150,11 @@ class Reporter:
 
     def _publish(self, report: Report, folder: Path) -> None:
         assert isinstance(report, CheckpointPublished | TrainingFinished)
-        for artifact in report.artifacts:
-            self._client.publish(folder / artifact.name, artifact.blob)
-            self._reached_at = time.monotonic()
+        with spans.span("checkpoint", self._traceparent) as span:
+            span.add(job=str(self._job_id), attempt=self._attempt, step=report.step)
+            for artifact in report.artifacts:
+                self._client.publish(folder / artifact.name, artifact.blob, span.traceparent)
+                self._reached_at = time.monotonic()
 
     def _say(self, sequence: int, reports: tuple[Report, ...] = ()) -> None:
         memory = None if self.host_pid is None else resident_bytes(self.host_pid)

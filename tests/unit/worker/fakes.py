@@ -53,7 +53,7 @@ class FakeClient:
             raise Unavailable("The connection broke.")
         return Receipt(wanted=self.wanted)
 
-    def publish(self, path: Path, blob: Blob) -> None:
+    def publish(self, path: Path, blob: Blob, traceparent: str | None = None) -> None:
         self._check()
         content = path.read_bytes()
         assert blob_of(content) == blob

@@ -473,7 +473,7 @@ def test_a_server_that_has_found_room_takes_the_checkpoint_and_the_job_goes_on(
 ) -> None:
     publish, has_failed = scene.client.publish, threading.Event()
 
-    def full_once(path: Path, blob: Blob) -> None:
+    def full_once(path: Path, blob: Blob, _: str | None) -> None:
         if not has_failed.is_set():
             has_failed.set()
             raise ServerFull("The disk of the server is full.")

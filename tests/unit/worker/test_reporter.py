@@ -185,7 +185,7 @@ def test_the_lease_is_renewed_while_the_last_files_are_on_their_way(
     reporter = report_to(client)
     publish = client.publish
 
-    def publish_slowly(path: Path, blob: Blob) -> None:
+    def publish_slowly(path: Path, blob: Blob, _: str | None) -> None:
         assert reporter._closing.wait(PATIENCE_SECONDS)
         client.has_heard.clear()
         assert client.has_heard.wait(PATIENCE_SECONDS)
