@@ -126,6 +126,7 @@ def test_the_keyboard_is_enough(signed_in: SignIn, service: Service, pages: dict
     expect(page.get_by_role("dialog")).to_have_count(0)
     visit(page, service, pages["models"])
     page.reload()
+    expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
