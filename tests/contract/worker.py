@@ -20,11 +20,12 @@ from tunesmith.domain.assignments import (
 )
 from tunesmith.domain.events import Metrics
 from tunesmith.domain.files import Artifact, Blob
-from tunesmith.domain.jobs import Failure
+from tunesmith.domain.jobs import Failure, MaskCertificate
 from tunesmith.services import leases, scheduling
 
 TOTAL_STEPS = 4
 STEPS_PER_EPOCH = 2
+MASK = MaskCertificate(sha256="5" * 64, tokens_per_epoch=500, trained_tokens_per_epoch=200)
 WEIGHTS = b"weights of step %d"
 
 
@@ -62,7 +63,7 @@ class Worker:
         self.validate(job_id)
         assignment = self.lease(job_id)
         started = TrainingStarted(step=0, total_steps=TOTAL_STEPS, num_examples=10)
-        cut = DataRead(num_examples=10, num_truncated_examples=1)
+        cut = DataRead(num_examples=10, num_truncated_examples=1, mask=MASK)
         self.report(assignment, started, cut)
         return assignment
 

@@ -15,7 +15,7 @@ from tunesmith.domain.devices import Device
 from tunesmith.domain.events import Metrics
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.hyperparameters import Hyperparameters, Method
-from tunesmith.domain.jobs import Failure, Task
+from tunesmith.domain.jobs import Failure, MaskCertificate, Task
 
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 10.0  # a lease that is younger is not written anew
@@ -98,6 +98,7 @@ class DataRead:
 
     num_examples: int
     num_truncated_examples: int
+    mask: MaskCertificate | None = None  # of a worker that tells it
     notes: tuple[str, ...] = ()
     type: Literal["data_read"] = "data_read"
 

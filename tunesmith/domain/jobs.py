@@ -69,11 +69,26 @@ class PinnedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a job failed: a slug, a sentence, and the job's field at fault."""
+    """Why a job failed: a slug, a sentence, and the job's field at fault.
+
+    Where that is a file: the rule that it breaks, and the line and the path in it.
+    """
 
     code: str
     message: str
     param: str | None = None
+    rule: str | None = None
+    line: int | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskCertificate:
+    """Which tokens of which rows carry loss, as a digest (`engine.data.MaskDigest`)."""
+
+    sha256: str
+    tokens_per_epoch: int
+    trained_tokens_per_epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +140,7 @@ class Job:
     estimated_finish_at: datetime | None = None
     trained_tokens: int | None = None
     failure: Failure | None = None
+    mask: MaskCertificate | None = None  # once all of its data is read
     tuned_model_short_id: str | None = None
     results_file_id: UUID | None = None
     method: Method = Method.SUPERVISED
@@ -211,6 +227,7 @@ class Job:
             started_at=None,
             finished_at=None,
             failure=None,
+            mask=None,
             progress=None,
         )
 

@@ -63,6 +63,8 @@ class Rule(StrEnum):
     IBAN = "privacy.iban"
     SECRET = "privacy.secret"
 
+    NOT_LEARNABLE = "tokens.not-learnable"  # what a base model's tokenizer and template show
+
 
 _NOTICES = frozenset({Rule.BLANK_LINE, Rule.BYTE_ORDER_MARK, Rule.NO_LAST_ANSWER})
 _ERRORS_BESIDE_FORMAT = frozenset(
@@ -74,6 +76,7 @@ _ERRORS_BESIDE_FORMAT = frozenset(
         Rule.NOTHING_LEARNED,
         Rule.BAD_TOOL,
         Rule.BAD_CALL,
+        Rule.NOT_LEARNABLE,
     }
 )
 

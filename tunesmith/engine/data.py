@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,6 +41,7 @@ class Dataset:
         self._file = file
         self._rows: list[Row | None] = [None] * len(self._lines)
         self._num_in_order = 0  # so many from the first on have been read
+        self._mask = MaskDigest()  # of these
         self.num_truncated = 0
         self.num_lost_tokens = 0  # supervised, and beyond the limit
 
@@ -69,9 +71,14 @@ class Dataset:
         """The next rows in order."""
         end = min(self._num_in_order + ROWS_AT_A_TIME, len(self))
         for index in range(self._num_in_order, end):
-            self[index]  # reads it
+            self._mask.add(self[index])
         self._num_in_order = end
         return Reading(num_rows=end)
+
+    @property
+    def mask_sha256(self) -> str:
+        """Of the rows that were read in order: all of them, once the file `is_read`."""
+        return self._mask.hexdigest()
 
     @property
     def num_tokens(self) -> int:
@@ -108,6 +115,27 @@ def open_file(
     encode = _ENCODERS[method]
     content = path.read_bytes()
     return Dataset(content, lambda value: encode(value, tokenizer), max_length_tokens, file)
+
+
+class MaskDigest:
+    """The mask certificate: SHA-256 over which tokens of which rows are learned.
+
+    Of each text, in the file's order (of preferences the preferred answer first): the number of its
+    tokens and their ids, as 32 bits each, least byte first; then a byte for each, 1 where it
+    carries loss.
+    """
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, row: Row) -> None:
+        for example in row.examples:
+            numbers = [len(example.token_ids), *example.token_ids]
+            self._digest.update(struct.pack(f"<{len(numbers)}I", *numbers))
+            self._digest.update(bytes(example.loss_mask))
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:

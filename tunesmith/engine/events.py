@@ -31,6 +31,7 @@ class DataRead:
     tokens_per_epoch: int
     supervised_tokens_per_epoch: int
     num_truncated_examples: int
+    mask_sha256: str  # the mask certificate: see `data.MaskDigest`
     notes: tuple[str, ...] = ()  # sentences, such as how much is lost to truncation
 
 

@@ -148,6 +148,7 @@ def _data_read(run: Run) -> DataRead:
         tokens_per_epoch=training.num_tokens,
         supervised_tokens_per_epoch=training.num_supervised_tokens,
         num_truncated_examples=training.num_truncated,
+        mask_sha256=training.mask_sha256,
         notes=tuple(notes),
     )
 

@@ -151,6 +151,8 @@ def _started(store: Store, job: Job, report: TrainingStarted, now: datetime) -> 
 
 def _data_read(store: Store, job: Job, report: DataRead, now: datetime) -> None:
     """Nothing that should have been learnt is lost in silence."""
+    if report.mask is not None:
+        store.jobs.replace(job, replace(job, mask=report.mask))
     if report.num_truncated_examples:
         tell(
             store,

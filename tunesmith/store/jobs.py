@@ -18,6 +18,7 @@ from tunesmith.domain.jobs import (
     JobFilter,
     JobSearch,
     JobStatus,
+    MaskCertificate,
     PinnedFile,
     Progress,
 )
@@ -30,6 +31,7 @@ from tunesmith.store.tables import checkpoints, has_no_metadata, jobs
 
 _HYPERPARAMETERS = TypeAdapter(Hyperparameters)
 _FAILURE = TypeAdapter(Failure | None)
+_MASK = TypeAdapter(MaskCertificate | None)
 _INITIAL_MODEL = TypeAdapter(TunedModel | None)
 _INTEGRATIONS = TypeAdapter(tuple[Integration, ...])
 _PROGRESS = TypeAdapter(Progress | None)
@@ -213,6 +215,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "estimated_finish_at": job.estimated_finish_at,
         "trained_tokens": job.trained_tokens,
         "failure": plain(_FAILURE, job.failure),
+        "mask": plain(_MASK, job.mask),
         "tuned_model_short_id": job.tuned_model_short_id,
         "results_file_id": job.results_file_id,
         "method": job.method,
@@ -256,6 +259,7 @@ def _job(row: Row) -> Job:
         estimated_finish_at=row["estimated_finish_at"],
         trained_tokens=row["trained_tokens"],
         failure=_FAILURE.validate_python(row["failure"]),
+        mask=_MASK.validate_python(row["mask"]),
         tuned_model_short_id=row["tuned_model_short_id"],
         results_file_id=row["results_file_id"],
         method=Method(row["method"]),

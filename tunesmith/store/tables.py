@@ -218,6 +218,7 @@ jobs = sa.Table(
     sa.Column("estimated_finish_at", UtcTime),
     sa.Column("trained_tokens", sa.BigInteger),
     sa.Column("failure", sa.JSON),
+    sa.Column("mask", sa.JSON),
     sa.Column("tuned_model_short_id", sa.Text),
     sa.Column("results_file_id", sa.Uuid),
     sa.Column("method", sa.Text, nullable=False, server_default="supervised"),

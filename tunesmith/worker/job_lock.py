@@ -19,6 +19,7 @@ from tunesmith.domain.assignments import Assignment
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.devices import Device
 from tunesmith.domain.files import Artifact
+from tunesmith.domain.jobs import MaskCertificate
 from tunesmith.engine.messages import HostReady
 from tunesmith.engine.spec import TrainSpec
 
@@ -98,6 +99,7 @@ class JobLock:
     base_digests: Future[Digests]
     base_folder: Path
     from_step: int = 0  # where the attempt began
+    mask: MaskCertificate | None = None  # set as soon as all of the data is read
     before: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -143,6 +145,7 @@ class JobLock:
         return {
             "training_sha256": its.training_file.sha256,
             "validation_sha256": its.validation_file.sha256 if its.validation_file else None,
+            "mask_sha256": self.mask and self.mask.sha256,
             "initial_adapter": _digests_of(its.initial_adapter),
         }
 

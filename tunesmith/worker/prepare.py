@@ -21,6 +21,7 @@ from tunesmith.domain.errors import InvalidTrainingData
 from tunesmith.domain.files import Artifact, Blob
 from tunesmith.domain.hyperparameters import AUTO, DEFAULT_BETA, Method
 from tunesmith.domain.jobs import Failure
+from tunesmith.domain.rules import Rule
 from tunesmith.engine.spec import ALL_LINEAR, LoraSpec, TrainSpec
 from tunesmith.worker.client import Client
 from tunesmith.worker.job_lock import BaseDigests
@@ -180,18 +181,25 @@ def check_data(
             elif summary.num_examples == 0:
                 raise InvalidTrainingData("The file is empty.")
         except InvalidTrainingData as error:
-            return data_failure(which, error.code, error.message, error.line)
+            return data_failure(
+                which, error.code, error.message, error.line, rule=error.rule, path=error.path
+            )
     assert summary is not None
     return summary
 
 
-def data_failure(which: str, code: str, message: str, line: int | None) -> Failure:
-    """`which` is "training" or "validation"."""
+def data_failure(
+    which: str, code: str, message: str, line: int | None, *, rule: Rule, path: str = "$"
+) -> Failure:
+    """`which` is "training" or "validation"; the rules are the dataset doctor's."""
     place = "" if line is None else f"Line {line}: "
     return Failure(
         code=code,
         message=f"The job failed due to an invalid {which} file. {place}{message}",
         param=f"{which}_file",
+        rule=rule,
+        line=line,
+        path=path,
     )
 
 

@@ -22,7 +22,8 @@ from tunesmith.domain.assignments import (
 )
 from tunesmith.domain.errors import DiskFull
 from tunesmith.domain.events import Metrics
-from tunesmith.domain.jobs import Failure
+from tunesmith.domain.jobs import Failure, MaskCertificate
+from tunesmith.domain.rules import Rule
 from tunesmith.engine import events
 from tunesmith.engine.messages import AbandonRun, OpenRun, RunEvent, RunFailed, StopRun
 from tunesmith.engine.spec import TrainSpec
@@ -90,10 +91,16 @@ class Run:
                 self._lock.from_step = event.step
                 self._reporter.add(_started(event, self._pace.seconds_so_far))
             case events.DataRead():
+                self._lock.mask = MaskCertificate(
+                    sha256=event.mask_sha256,
+                    tokens_per_epoch=event.tokens_per_epoch,
+                    trained_tokens_per_epoch=event.supervised_tokens_per_epoch,
+                )
                 self._reporter.add(
                     DataRead(
                         num_examples=event.num_examples,
                         num_truncated_examples=event.num_truncated_examples,
+                        mask=self._lock.mask,
                         notes=event.notes,
                     )
                 )
@@ -220,5 +227,7 @@ def _metrics(done: events.StepDone) -> Metrics:
 
 def _failure(failed: RunFailed) -> Failure:
     if failed.file is not None:
-        return data_failure(failed.file, failed.code, failed.message, failed.line)
+        return data_failure(
+            failed.file, failed.code, failed.message, failed.line, rule=Rule.NOT_LEARNABLE
+        )
     return Failure(code=failed.code, message=failed.message)

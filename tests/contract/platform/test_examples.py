@@ -8,7 +8,9 @@ from tests.contract.server import BASE
 from tests.contract.worker import Worker, metrics
 from tunesmith.domain.assignments import StepReported
 
-ADDITIONAL = frozenset({"deployed", "deployedAt", "attempt", "suffix", "method", "objective"})
+ADDITIONAL = frozenset(
+    {"deployed", "deployedAt", "attempt", "suffix", "method", "objective", "fault", "mask"}
+)
 ADDITIONAL_HYPERPARAMETERS = frozenset(
     {
         "loraRank",

@@ -21,6 +21,8 @@ from tests.contract.server import ALIAS, BASE, Server
 from tests.contract.worker import Worker, metrics
 from tunesmith.domain.assignments import StepReported
 from tunesmith.domain.hyperparameters import Method, Schedule
+from tunesmith.domain.rules import Rule
+from tunesmith.worker.prepare import data_failure
 
 
 def test_what_was_asked_for_comes_back(http: httpx.Client) -> None:
@@ -394,3 +396,34 @@ def test_both_forms_of_a_path_are_served(http: httpx.Client) -> None:
         assert with_slash.status_code == 200
         assert with_slash.json() == http.get(path).json()
     assert http.post(f"{JOBS}/{job}/stop/").status_code == 200
+
+
+def test_a_job_shows_what_it_learns_from_once_its_data_is_read(
+    http: httpx.Client, worker: Worker
+) -> None:
+    job = create_job(http)
+    assert retrieve(http, job)["mask"] is None
+    worker.start(inner(job))
+
+    assert retrieve(http, job)["mask"] == {
+        "sha256": "5" * 64,
+        "tokensPerEpoch": 500,
+        "trainedTokensPerEpoch": 200,
+    }
+
+
+def test_a_job_that_failed_shows_where_its_file_is_at_fault(
+    http: httpx.Client, worker: Worker
+) -> None:
+    job = create_job(http)
+    failure = data_failure(
+        "training", "bad_example", "No.", 12, rule=Rule.UNKNOWN_ROLE, path="$.messages[0].role"
+    )
+    worker.fail(inner(job), failure)
+
+    assert retrieve(http, job)["fault"] == {
+        "file": "training_file",
+        "rule": "roles.unknown",
+        "line": 12,
+        "path": "$.messages[0].role",
+    }

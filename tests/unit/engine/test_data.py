@@ -1,3 +1,5 @@
+import hashlib
+from array import array
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,39 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(BadExample, match="no examples"):
         data.open_file(path, make_tokenizer(), 100)
+
+
+def test_the_mask_certificate_is_over_what_is_learned(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [GOOD, {"prompt": "a", "completion": " b"}])
+    dataset = data.open_file(path, make_tokenizer(), 100)
+    dataset[1]  # rows may be met in any order before
+    dataset.read_on()
+    told = b""
+    for row in dataset.rows:
+        assert isinstance(row, Example)
+        told += array("I", [len(row.token_ids), *row.token_ids]).tobytes()
+        told += bytes(int(is_learned) for is_learned in row.loss_mask)
+
+    assert dataset.mask_sha256 == hashlib.sha256(told).hexdigest()
+
+
+def test_another_weight_or_limit_is_another_certificate(tmp_path: Path) -> None:
+    def certificate(limit: int, **beside: Any) -> str:
+        answers = [
+            {"role": "assistant", "content": "blue", **beside},
+            {"role": "assistant", "content": "green blue green"},
+        ]
+        asked = {"role": "user", "content": "the sea"}
+        row = {"messages": [asked, answers[0], asked, answers[1]]}
+        path = write_jsonl(tmp_path / "rows.jsonl", [row])
+        tokenizer = make_tokenizer()
+        tokenizer.chat_template = QWEN
+        dataset = data.open_file(path, tokenizer, limit)
+        dataset.read_on()
+        return dataset.mask_sha256
+
+    assert certificate(100) == certificate(100, weight=1)
+    assert len({certificate(100), certificate(100, weight=0), certificate(12)}) == 3
 
 
 def test_what_lies_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_a_lock_names_all_that_made_a_model(
     assert lock["data"] == {
         "training_sha256": digest(b"rows"),
         "validation_sha256": digest(b"more rows"),
+        "mask_sha256": None,
         "initial_adapter": {WEIGHTS: digest(b"before")},
     }
     recipe = lock["recipe"]

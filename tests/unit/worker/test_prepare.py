@@ -40,6 +40,15 @@ def test_the_file_at_fault_is_named(tmp_path: Path) -> None:
     assert isinstance(verdict, Failure)
     assert verdict.param == "validation_file"
     assert "invalid validation file. Line 2:" in verdict.message
+    assert (verdict.rule, verdict.line, verdict.path) == ("format.not-object", 2, "$")
+
+
+def test_the_place_in_the_row_is_named_as_the_doctor_does(tmp_path: Path) -> None:
+    row = conversation(("user", "Hi."), ("critic", "No."))
+    verdict = check_data(write(tmp_path / "t", *TEN, row), None, Method.SUPERVISED)
+    assert isinstance(verdict, Failure)
+    assert (verdict.rule, verdict.line) == ("roles.unknown", 11)
+    assert verdict.path == "$.messages[1].role"
 
 
 def test_an_empty_validation_file_is_refused(tmp_path: Path) -> None:

@@ -210,6 +210,23 @@ class LastMetrics(BaseModel):
     epoch: int
 
 
+class Fault(BaseModel):
+    """Where a file is at fault: by which rule of the dataset doctor, and in which line and path."""
+
+    file: str
+    rule: str
+    line: int | None
+    path: str
+
+
+class Mask(BaseModel):
+    """What the job learns from, once its data is read; `sha256` is over all ids and loss masks."""
+
+    sha256: str
+    tokensPerEpoch: int
+    trainedTokensPerEpoch: int
+
+
 class Job(JobItem):
     trainingDataset: str
     trainingFile: str | None
@@ -223,6 +240,8 @@ class Job(JobItem):
     deployedAt: str | None
     attempt: int
     error: str | None
+    fault: Fault | None
+    mask: Mask | None
     metrics: LastMetrics | None
 
 

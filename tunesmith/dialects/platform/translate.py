@@ -13,7 +13,7 @@ from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import File
 from tunesmith.domain.hyperparameters import AUTO, Method
 from tunesmith.domain.ids import from_base36, to_base36
-from tunesmith.domain.jobs import Job, JobOrder, JobSearch, JobStatus
+from tunesmith.domain.jobs import Job, JobOrder, JobSearch, JobStatus, MaskCertificate
 from tunesmith.domain.models import Deployment
 
 INFERENCE_SCOPE = "ai-gateway:inference"
@@ -260,7 +260,26 @@ def job(job: Job, base: BaseModel | None, deployment: Deployment | None) -> sche
         deployedAt=None if deployed_at is None else seconds(deployed_at),
         attempt=job.attempt,
         error=error(job),
+        fault=_fault(job),
+        mask=None if job.mask is None else _mask(job.mask),
         metrics=last_metrics(job),
+    )
+
+
+def _fault(job: Job) -> schemas.Fault | None:
+    failure = job.failure
+    if failure is None or failure.rule is None:
+        return None
+    return schemas.Fault(
+        file=str(failure.param), rule=failure.rule, line=failure.line, path=failure.path or "$"
+    )
+
+
+def _mask(certificate: MaskCertificate) -> schemas.Mask:
+    return schemas.Mask(
+        sha256=certificate.sha256,
+        tokensPerEpoch=certificate.tokens_per_epoch,
+        trainedTokensPerEpoch=certificate.trained_tokens_per_epoch,
     )
 
 
