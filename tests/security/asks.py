@@ -192,6 +192,7 @@ ASKS: dict[str, list[Ask]] = {
         Ask(),
         Ask(path={"dataset_id": "{own_dataset}"}, query={"against": "{dataset_id}"}),
     ],
+    "GET /api/v1/datasets/{dataset_id}/tokens": [Ask(query={"baseModel": BASE})],
     "POST /api/v1/datasets/{dataset_id}/fix": [
         Ask(body={}),
         Ask(path={"dataset_id": "{own_dataset}"}, body={"against": "{dataset_id}"}),

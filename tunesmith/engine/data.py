@@ -138,6 +138,16 @@ class MaskDigest:
         return self._digest.hexdigest()
 
 
+def encode_line(
+    raw: bytes, tokenizer: Any, max_length_tokens: int, method: Method | None = None
+) -> tuple[Row, Row]:
+    """A row, whole and as far as it is kept. Without a method its form tells it."""
+    value = _parsed(raw)
+    is_preference = isinstance(value.get("input"), dict)
+    row = _ENCODERS[method or ("dpo" if is_preference else "supervised")](value, tokenizer)
+    return row, _truncated_row(row, max_length_tokens)
+
+
 def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         value = json.loads(raw)

@@ -66,7 +66,7 @@ class BaseModel:
         device = device or best_device()
         if quantization is not None:
             quantized.check(device)
-        tokenizer = _load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
         disable_progress_bar()
         try:
             network, report = AutoModelForCausalLM.from_pretrained(
@@ -152,7 +152,7 @@ def _check_folder(folder: Path) -> None:
         raise UnsupportedModel(f"{', '.join(heads)} is not a decoder that continues text.")
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True

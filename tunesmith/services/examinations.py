@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.doctor import frames
+from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest, Unavailable
 from tunesmith.domain.files import Blob
 from tunesmith.store.blobs import Blobs
@@ -39,6 +40,24 @@ def _examined(path: Path, held: Path | None) -> dict[str, Any]:
         done = subprocess.run(
             _command("check", path, held), capture_output=True, timeout=MAX_SECONDS, check=True
         )
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        raise _broken_off() from error
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def count_tokens(blobs: Blobs, blob: Blob, model: BaseModel) -> dict[str, Any]:
+    """What the model's tokenizer and chat template make of a file: see `compute.tokens`."""
+    path = blobs.path(blob.sha256)
+    return _counted(path, model.folder, model.context_tokens, model.fingerprint)
+
+
+@lru_cache(maxsize=32)
+def _counted(path: Path, folder: str, limit: int, fingerprint: str | None) -> dict[str, Any]:
+    """The fingerprint tells a folder's content from what it was before."""
+    command = [sys.executable, "-m", "tunesmith.compute.tokens", folder, str(path), str(limit)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=MAX_SECONDS, check=True)
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
         raise _broken_off() from error
     report: dict[str, Any] = json.loads(done.stdout)

@@ -5,6 +5,7 @@ import json
 import httpx
 
 from tests.contract.platform.support import refusal, upload
+from tests.contract.server import BASE
 
 GOOD = [json.dumps({"prompt": f"{n} + 1 =", "completion": f"{n + 1}"}) for n in range(12)]
 
@@ -84,3 +85,11 @@ def test_a_dataset_that_is_not_there(http: httpx.Client) -> None:
     refusal(http.get("/datasets/ds_1/findings"), 404, "not-found")
     refusal(http.get(f"/datasets/{there}/findings?against=ds_1"), 404, "not-found")
     refusal(http.post("/datasets/ds_1/fix", json={}), 404, "not-found")
+
+
+def test_tokens_are_counted_for_a_base_model_that_there_is(http: httpx.Client) -> None:
+    path = f"/datasets/{stored(http, GOOD)}/tokens"
+
+    refusal(http.get(path), 422, "unprocessable")
+    refusal(http.get(path, params={"baseModel": "nobody/nothing"}), 422, "unprocessable")
+    refusal(http.get("/datasets/ds_1/tokens", params={"baseModel": BASE}), 404, "not-found")

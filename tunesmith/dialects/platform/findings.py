@@ -11,13 +11,15 @@ from tunesmith.dialects.platform import schemas_findings as wire
 from tunesmith.dialects.platform.auth import as_caller
 from tunesmith.doctor import mending
 from tunesmith.domain.accounts import Scope
+from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.files import Blob, File
 from tunesmith.http import foundation_of
-from tunesmith.services import datasets, examinations
+from tunesmith.services import datasets, examinations, models
 from tunesmith.services.context import Context
 
 router = APIRouter(prefix="/datasets/{dataset_id}", tags=["datasets"])
 
+BASE_MODEL = {"type": "string", "description": "A base model's name. Required."}
 AGAINST = {"type": "string", "description": "A dataset to validate with: finds what it has, too."}
 
 
@@ -32,6 +34,29 @@ async def list_findings(request: Request, dataset_id: str) -> wire.Findings:
         examinations.examine, blobs, file.blob, _blob(other), limiter=request.app.state.examining
     )
     return translate_findings.findings(file, other, report)
+
+
+@router.get("/tokens", openapi_extra=documentation.query(baseModel=BASE_MODEL))
+async def count_tokens(request: Request, dataset_id: str) -> wire.Tokens:
+    """What a base model would learn from a dataset. An extension; `/estimates` prices it."""
+    name = request.query_params.get("baseModel") or ""
+    async with as_caller(request, Scope.JOBS_READ, writes=False) as ctx:
+        file, _ = await run_in_threadpool(_files, ctx, dataset_id, None)
+        model = await run_in_threadpool(models.find_base, ctx, name)
+    if model is None:
+        raise InvalidRequest(
+            f"The model {name[:200]!r} is not available for fine-tuning.",
+            param="baseModel",
+            code="model_not_available",
+        )
+    counts = await to_thread.run_sync(
+        examinations.count_tokens,
+        foundation_of(request).house.blobs,
+        file.blob,
+        model,
+        limiter=request.app.state.examining,
+    )
+    return translate_findings.tokens(file, model.name, counts)
 
 
 @router.post("/fix", status_code=201, openapi_extra=schemas.openapi_body(wire.Fix))

@@ -54,3 +54,35 @@ class Fixed(BaseModel):
     linesDropped: int
     diff: str
     diffIsWhole: bool
+
+
+class TokenColumn(BaseModel):
+    """How many examples have at most so many tokens, and more than the column before."""
+
+    upTo: int
+    examples: int
+
+
+class RefusedRow(BaseModel):
+    line: int
+    message: str
+
+
+class Tokens(BaseModel):
+    """What a base model makes of a dataset, before a job does: the tokens of one epoch.
+
+    `refused` are up to 100 rows from which it could learn nothing; they are not counted. `mask` is
+    the mask certificate that a job will show; null where rows are refused.
+    """
+
+    dataset: str
+    baseModel: str
+    examples: int
+    tokens: int
+    trainedTokens: int
+    truncatedExamples: int
+    lostTokens: int
+    refusedExamples: int
+    histogram: list[TokenColumn]
+    refused: list[RefusedRow]
+    mask: str | None

@@ -36,3 +36,19 @@ def fixed(file: File, mended: Mended) -> wire.Fixed:
         diff=mended.diff,
         diffIsWhole=mended.is_diff_whole,
     )
+
+
+def tokens(file: File, model: str, counts: dict[str, Any]) -> wire.Tokens:
+    return wire.Tokens(
+        dataset=translate.dataset_id(file.id),
+        baseModel=model,
+        examples=counts["num_examples"],
+        tokens=counts["num_tokens"],
+        trainedTokens=counts["num_trained_tokens"],
+        truncatedExamples=counts["num_truncated"],
+        lostTokens=counts["num_lost_tokens"],
+        refusedExamples=counts["num_refused"],
+        histogram=[wire.TokenColumn(upTo=up_to, examples=n) for up_to, n in counts["histogram"]],
+        refused=[wire.RefusedRow(**row) for row in counts["refused"]],
+        mask=counts["mask_sha256"],
+    )

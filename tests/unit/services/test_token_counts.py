@@ -1,0 +1,59 @@
+"""What a base model makes of a file, told by a real process with a real tokenizer."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tunesmith
+from tests.factories import base_model, conversation, json_lines
+from tunesmith.domain.errors import Unavailable
+from tunesmith.engine import data
+from tunesmith.engine.model import load_tokenizer
+from tunesmith.services import examinations
+from tunesmith.store.blobs import Blobs
+
+TINY = Path(tunesmith.__file__).parent / "assets" / "tunesmith-tiny"
+ROWS = [conversation(("user", f"What is {n}?"), ("assistant", f"{n}. " * n)) for n in range(1, 40)]
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs")
+
+
+def test_the_counts_are_those_of_the_training(blobs: Blobs) -> None:
+    model = base_model(folder=str(TINY), context_tokens=64)
+    blob = blobs.put(b"".join(json_lines(*ROWS)))
+    counts = examinations.count_tokens(blobs, blob, model)
+    trained = data.open_file(blobs.path(blob.sha256), load_tokenizer(TINY), 64)
+    trained.read_on()
+
+    assert counts["num_examples"] == len(trained) == sum(n for _, n in counts["histogram"])
+    assert counts["num_tokens"] == trained.num_tokens
+    assert counts["num_trained_tokens"] == trained.num_supervised_tokens
+    assert counts["num_truncated"] == trained.num_truncated > 0
+    assert counts["num_lost_tokens"] == trained.num_lost_tokens > 0
+    assert counts["mask_sha256"] == trained.mask_sha256
+    assert counts["refused"] == []
+    assert [limit for limit, _ in counts["histogram"]] == [32, 64, 128, 256]
+
+
+def test_rows_that_teach_nothing_are_named_by_their_line(blobs: Blobs) -> None:
+    model = base_model(folder=str(TINY), context_tokens=16)
+    beyond = conversation(("user", "why " * 50), ("assistant", "So."))
+    blob = blobs.put(b"\n".join([json.dumps(ROWS[0]).encode(), b"", *json_lines(beyond)]))
+    counts = examinations.count_tokens(blobs, blob, model)
+
+    assert (counts["num_examples"], counts["num_refused"]) == (1, 1)
+    (refused,) = counts["refused"]
+    assert refused["line"] == 3
+    assert "beyond the limit of 16 tokens" in refused["message"]
+    assert counts["mask_sha256"] is None
+
+
+def test_a_model_whose_folder_is_gone_breaks_nothing(blobs: Blobs) -> None:
+    blob = blobs.put(b"".join(json_lines(*ROWS)))
+
+    with pytest.raises(Unavailable):
+        examinations.count_tokens(blobs, blob, base_model(folder="/nowhere"))

@@ -1,0 +1,71 @@
+"""`python -m tunesmith.compute.tokens FOLDER FILE MAX_TOKENS`: what a base model makes of a file.
+
+In a process of its own, as it needs the tokenizer and computes for long. The counts go to standard
+output as JSON; rows from which nothing can be learned are named and not counted.
+"""
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tunesmith.engine import data, examples
+from tunesmith.engine.errors import BadConversation, UnsupportedModel
+from tunesmith.engine.model import load_tokenizer
+
+_NICENESS = 10  # whoever serves and trains goes first
+_SHOWN = 100
+_SMALLEST = 16  # tokens: the first column of the histogram
+
+
+def counts(path: Path, tokenizer: Any, max_length_tokens: int) -> dict[str, Any]:
+    totals: Counter[str] = Counter()
+    columns: Counter[int] = Counter()
+    refused: list[dict[str, Any]] = []
+    mask = data.MaskDigest()
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            try:
+                row, kept = data.encode_line(raw, tokenizer, max_length_tokens)
+            except BadConversation as error:
+                totals["refused"] += 1
+                refused += [{"line": line, "message": error.message}][: _SHOWN - len(refused)]
+                continue
+            mask.add(kept)
+            columns[_column(examples.num_tokens(row))] += 1
+            totals["examples"] += 1
+            totals["tokens"] += examples.num_tokens(kept)
+            totals["trained_tokens"] += examples.num_supervised_tokens(kept)
+            totals["truncated"] += examples.num_tokens(kept) < examples.num_tokens(row)
+            totals["lost_tokens"] += examples.num_supervised_tokens(
+                row
+            ) - examples.num_supervised_tokens(kept)
+    names = ("examples", "tokens", "trained_tokens", "truncated", "lost_tokens", "refused")
+    return {
+        **{f"num_{name}": totals[name] for name in names},
+        "histogram": [[limit, columns[limit]] for limit in sorted(columns)],
+        "refused": refused,
+        "mask_sha256": None if totals["refused"] else mask.hexdigest(),
+    }
+
+
+def _column(num_tokens: int) -> int:
+    """The power of two that a row's tokens are not more than."""
+    return max(_SMALLEST, 1 << (num_tokens - 1).bit_length())
+
+
+def main(folder: str, path: str, max_length_tokens: str) -> None:
+    os.nice(_NICENESS)
+    try:
+        tokenizer = load_tokenizer(Path(folder))
+    except UnsupportedModel as error:
+        sys.exit(error.message)
+    sys.stdout.write(json.dumps(counts(Path(path), tokenizer, int(max_length_tokens))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
