@@ -36,14 +36,14 @@ class Held:
         if (seen := self._rows.get(digest(canonical(row)))) is not None:
             yield _finding(Rule.LEAK_EXACT, "is", line, seen)
         elif (seen := self._texts.get(digest(text))) is not None:
-            what = "but for case, punctuation and spaces is"
+            what = "is, but for case, punctuation and spaces,"
             yield _finding(Rule.LEAK_NORMALISED, what, line, seen)
         elif self._sketches:
             sketch = _sketch(text)
             near = [(sketch.jaccard(self._sketches[n]), -n) for n in self._near.query(sketch)]
             likeness, seen = max(near, default=(0.0, 0))
             if likeness >= SIMILARITY:
-                yield _finding(Rule.LEAK_NEAR, f"is by {likeness:.0%}", line, -seen)
+                yield _finding(Rule.LEAK_NEAR, f"is {likeness:.0%} the same as", line, -seen)
 
 
 def _finding(rule: Rule, how: str, line: int, seen: int) -> Finding:

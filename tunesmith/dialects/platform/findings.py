@@ -25,7 +25,7 @@ AGAINST = {"type": "string", "description": "A dataset to validate with: finds w
 
 @router.get("/findings", openapi_extra=documentation.query(against=AGAINST))
 async def list_findings(request: Request, dataset_id: str) -> wire.Findings:
-    """What is wrong with a dataset. An extension; takes some 20 seconds for 100,000 examples."""
+    """What is wrong with a dataset. An extension; a large one takes a while."""
     against = request.query_params.get("against") or None
     async with as_caller(request, Scope.JOBS_READ, writes=False) as ctx:
         file, other = await run_in_threadpool(_files, ctx, dataset_id, against)
