@@ -97,7 +97,11 @@ AT_FAULT: list[tuple[Rule, str, dict[str, Any] | bytes]] = [
     (Rule.SECRET, "$.messages[1].content", saying("sk_live_" + "aB3d" * 6)),
     (Rule.SECRET, "$.messages[1].content", saying("glpat-" + "aB3d" * 5)),
     (Rule.SECRET, "$.messages[1].content", saying("npm_" + "aB3d" * 9)),
-    (Rule.SECRET, "$.messages[1].content", saying("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.SflKxwRJSMe")),
+    (
+        Rule.SECRET,
+        "$.messages[1].content",
+        saying("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMe"),
+    ),
     (Rule.SECRET, "$.messages[1].content", saying("-----BEGIN RSA PRIVATE KEY-----")),
     (Rule.SECRET, "$.messages[1].content", saying("postgres://joe:hunter22@db.corp.de/x")),
 ]
