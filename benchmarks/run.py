@@ -97,7 +97,7 @@ def _ablation(session: Session, arguments: argparse.Namespace) -> None:
 
 def _starts(session: Session, arguments: argparse.Namespace) -> None:
     for model in arguments.models or ["S"]:
-        starts.measure(session, model, repeats=5 if session.is_full else 1)
+        starts.measure(session, model, repeats=5 if session.is_full else 2)
 
 
 def _makespan(session: Session, arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from benchmarks.processes import Failed, Program
 from benchmarks.session import Session
 from benchmarks.workloads import WORKLOADS, Files
 
+NUM_LOSSES = 3  # curves of a peer, each from other first weights
 NUM_CHECKED = 8  # examples; the plain way holds all their logits at once
 
 
@@ -20,7 +21,9 @@ def measure(session: Session, model: str, workload: str, *, repeats: int, steps:
     check(session, model, workload)
     best = sweep(session, model, workload)
     if best and not _meets_the_same_steps(best[0]):
-        _measure(session, "losses", model, workload, configurations.quick_peers()[-1], steps)
+        for seed in range(NUM_LOSSES):
+            peer = configurations.quick_peers()[-1]
+            _measure(session, "losses", model, workload, peer, steps, seed)
     for repeat in range(repeats):
         turn = [OURS, *best] if repeat % 2 == 0 else [*reversed(best), OURS]
         for configuration in turn:
