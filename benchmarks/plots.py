@@ -36,3 +36,54 @@ def bars(title: str, groups: list[list[Bar]]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" role="img">'
     named = f'<text class="title" x="8" y="16">{escape(title)}</text>'
     return "\n".join([head, f"<style>{_STYLE}</style>", named, *parts, "</svg>", ""])
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points from left to right; the first is the smallest `x`."""
+
+    label: str
+    points: list[tuple[float, float]]
+
+
+def lines(title: str, drawn: list[Line], *, limit: float, unit: str) -> str:
+    """Curves over a common time, and a limit that they are to stay below."""
+    width, height, left, top = _WIDTH - 90, 220, 56, 34
+    last = max(x for line in drawn for x, _ in line.points)
+    most = 1.1 * max(limit, *(y for line in drawn for _, y in line.points))
+
+    def place(x: float, y: float) -> str:
+        return f"{left + width * x / last:.1f},{top + height * (1 - y / most):.1f}"
+
+    ends = place(0, limit), place(last, limit)
+    parts = [
+        f'<polyline class="limit" points="{" ".join(ends)}"/>',
+        f'<text x="{left}" y="{top + height * (1 - limit / most) - 5:.1f}">'
+        f"{limit:g} {escape(unit)}</text>",
+        f'<polyline class="axis" points="{place(0, most)} {place(0, 0)} {place(last, 0)}"/>',
+        f'<text x="{left + width}" y="{top + height + 16}" text-anchor="end">{last:.0f} s</text>',
+    ]
+    for number, line in enumerate(drawn):
+        shown = " ".join(place(x, y) for x, y in line.points)
+        peak = max(y for _, y in line.points)
+        parts += [
+            f'<polyline class="line{number}" points="{shown}"/>',
+            f'<text class="name{number}" x="{left + 8 + 200 * number}" y="{top + height + 34}">'
+            f"{escape(line.label)}: at most {peak:.0f} {escape(unit)}</text>",
+        ]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top + height + 48}" '
+        'role="img">'
+    )
+    named = f'<text class="title" x="8" y="16">{escape(title)}</text>'
+    return "\n".join([head, f"<style>{_STYLE}{_LINES}</style>", named, *parts, "</svg>", ""])
+
+
+_COLOURS = ("#2f7d4f", "#3565b5", "#b5652f")
+_LINES = (
+    "polyline{fill:none;stroke-width:1.5;stroke:#8a94a0}.limit{stroke-dasharray:4 4}"
+    + "".join(
+        f".line{number}{{stroke:{colour}}}.name{number}{{fill:{colour}}}"
+        for number, colour in enumerate(_COLOURS)
+    )
+)

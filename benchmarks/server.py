@@ -83,7 +83,3 @@ class Memory:
     @property
     def peak(self) -> int:
         return max(size for _, size in self.samples)
-
-    def write_csv(self, path: Path) -> None:
-        rows = "".join(f"{seconds:.2f},{size}\n" for seconds, size in self.samples)
-        path.write_text(f"seconds,resident_bytes\n{rows}")

@@ -1,10 +1,16 @@
-"""`python -m benchmarks.slow_clients`: clients of a byte a second beside others that mean it."""
+"""`python -m benchmarks.slow_clients`: clients of a byte a second beside others that mean it.
+
+The slow ones are a process of their own, so that the others do not wait for them here, and send
+their bytes spread over the second.
+"""
 
 import argparse
 import asyncio
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
@@ -15,9 +21,20 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 BODY = b"POST /v1/files HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\nauthorization: Bearer "
 
 
-async def slow(server: Server, number: int) -> float:
-    """Half of them dawdle over their headers, half over a body; the seconds until they are cut."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+def all_slow(port: int, num_clients: int) -> list[float]:
+    """The seconds until each was cut."""
+
+    async def at_once() -> list[float]:
+        each = (slow(port, n, 1.0 * n / num_clients) for n in range(num_clients))
+        return await asyncio.gather(*each)
+
+    return asyncio.run(at_once())
+
+
+async def slow(port: int, number: int, wait_seconds: float) -> float:
+    """Half of them dawdle over their headers, half over a body."""
+    await asyncio.sleep(wait_seconds)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     started = time.monotonic()
     if number % 2:
         kind = b"\r\ncontent-type: multipart/form-data; boundary=edge\r\n\r\n"
@@ -61,12 +78,13 @@ def _told(name: str, times: list[float]) -> None:
     print(f"{name}: {len(times)} requests, p50 {middle:.1f} ms, p99 {far:.1f} ms")
 
 
-async def measure(server: Server, num_clients: int) -> None:
-    _told("alone", await normal(server, 15))
-    dawdling = [asyncio.create_task(slow(server, number)) for number in range(num_clients)]
-    await asyncio.sleep(2)
-    _told(f"beside {num_clients} slow ones", await normal(server, 12))
-    cut = await asyncio.gather(*dawdling)
+def measure(server: Server, num_clients: int, pool: ProcessPoolExecutor) -> None:
+    pool.submit(int).result()  # so that it has started
+    _told("alone", asyncio.run(normal(server, 15)))
+    dawdling = pool.submit(all_slow, server.port, num_clients)
+    time.sleep(2)
+    _told(f"beside {num_clients} slow ones", asyncio.run(normal(server, 12)))
+    cut = dawdling.result()
     print(f"slow ones cut after {min(cut):.0f} to {max(cut):.0f} seconds")
     print(f"memory: {server.resident_bytes('VmHWM') / 1024**2:.0f} MiB at most")
 
@@ -75,8 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.slow_clients")
     parser.add_argument("--clients", type=int, default=1000)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
-        asyncio.run(measure(server, asked.clients))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder)) as server,
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
+    ):
+        measure(server, asked.clients, pool)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.plots import Line, lines
 from benchmarks.server import KEY, Memory, Server, serving
 
 MEBIBYTE = 1024**2
+GOAL_BYTES = 150 * 10**6
 PART_BYTES = 64 * MEBIBYTE
 BLOCK = (b'{"messages": "' + b"x" * (MEBIBYTE - 17)) + b'"}\n'
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -69,11 +71,12 @@ def broken_off(server: Server, num_points: int, num_bytes: int = 32 * MEBIBYTE) 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.upload")
     parser.add_argument("--bytes", default="2G", help="such as 512M or 2G")
-    parser.add_argument("--csv", type=Path, help="where the samples go, one file for each way")
+    parser.add_argument("--svg", type=Path, help="where a graph of the memory goes")
     asked = parser.parse_args()
     num_bytes = int(asked.bytes[:-1]) * {"M": MEBIBYTE, "G": 1024 * MEBIBYTE}[asked.bytes[-1]]
+    drawn: list[Line] = []
     with tempfile.TemporaryDirectory() as folder:
-        limits = {"max_upload_bytes": str(8 * 1024**3), "max_multipart_upload_bytes": str(2**33)}
+        limits = dict.fromkeys(("max_upload_bytes", "max_multipart_upload_bytes"), str(2**34))
         with serving(Path(folder), **limits) as server:
             print(f"at rest: {server.resident_bytes() / MEBIBYTE:.0f} MiB resident")
             for name, send in (("in one piece", in_one_piece), ("in parts", in_parts)):
@@ -84,14 +87,21 @@ def main() -> None:
                 rate = num_bytes / MEBIBYTE / seconds
                 peak = memory.peak / MEBIBYTE
                 print(f"{asked.bytes} {name}: peak {peak:.0f} MiB, {rate:.0f} MiB/s")
-                if asked.csv:
-                    memory.write_csv(asked.csv.with_stem(f"{asked.csv.stem}-{name.split()[-1]}"))
+                drawn.append(_line(f"{asked.bytes} {name}", memory))
             memory = Memory(server)
             with memory.sampled(), ThreadPoolExecutor(20) as pool:
                 list(pool.map(lambda _: in_one_piece(server, 64 * MEBIBYTE), range(20)))
             print(f"20 of 64M at once: peak {memory.peak / MEBIBYTE:.0f} MiB")
+            drawn.append(_line("20 of 64M at once", memory))
             print(f"broken off at 50 points: {broken_off(server, 50)} files left behind")
             print(f"highest of all: {server.resident_bytes('VmHWM') / MEBIBYTE:.0f} MiB")
+    if asked.svg:
+        title = "Resident memory of the server while files come in"
+        asked.svg.write_text(lines(title, drawn, limit=GOAL_BYTES / MEBIBYTE, unit="MiB"))
+
+
+def _line(label: str, memory: Memory) -> Line:
+    return Line(label, [(seconds, size / MEBIBYTE) for seconds, size in memory.samples])
 
 
 if __name__ == "__main__":

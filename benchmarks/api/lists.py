@@ -126,13 +126,13 @@ def _create_database(url: str, name: str) -> None:
     engine.dispose()
 
 
-async def _middle(installation: Installation) -> UUID:
+async def middle_of(installation: Installation) -> UUID:
     path = f"/v1/fine_tuning/jobs?metadata[run]=r{installation.num_jobs // 2}"
     answer = await installation.client.get(path)
     return openai.translate.inner_id("job", answer.json()["data"][0]["id"])
 
 
-async def _asked(installation: Installation, path: str) -> float:
+async def ask(installation: Installation, path: str) -> float:
     started = time.perf_counter()
     answer = await installation.client.get(path)
     taken = time.perf_counter() - started
@@ -142,7 +142,7 @@ async def _asked(installation: Installation, path: str) -> float:
 
 async def compare(small: Installation, large: Installation, repeats: int) -> float:
     """Prints a table; the largest ratio of medians."""
-    paths = [requests(i.num_jobs, i.long_job, await _middle(i)) for i in (small, large)]
+    paths = [requests(i.num_jobs, i.long_job, await middle_of(i)) for i in (small, large)]
     sizes = f"p50, p99 of {small.num_jobs:,} | p50, p99 of {large.num_jobs:,}"
     print(f"| milliseconds | {sizes} | ratios |\n|---|---|---|---|")
     worst = 0.0
@@ -150,7 +150,7 @@ async def compare(small: Installation, large: Installation, repeats: int) -> flo
         taken: tuple[list[float], list[float]] = ([], [])
         for repeat in range(repeats + 3):
             for place, installation in enumerate((small, large)):
-                one = await _asked(installation, paths[place][what])
+                one = await ask(installation, paths[place][what])
                 if repeat >= 3:
                     taken[place].append(one)
         p50s = [statistics.median(times) for times in taken]

@@ -42,7 +42,7 @@ class Events:
 
     def list_page(self, job_id: UUID, request: PageRequest) -> Page[Event]:
         scope = events.c.job_id
-        where = is_only(scope, job_id)
+        where = is_only(self._connection, scope, job_id)
         return select_page(self._connection, events, where, request, _event, scope=scope)
 
     def list_log(

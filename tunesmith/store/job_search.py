@@ -45,9 +45,13 @@ class JobLists:
         self._connection = connection
         self._owner = owner
         self._wanted = wanted
+        if connection.dialect.name == "postgresql":
+            # It would soon plan once for all texts and states, the rare and the common alike.
+            connection.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
         self._counts = _Counts(connection, owner, wanted)
+        self._finds_by_parts = self._is_rare_text()
         self._num_up_to_few = self._num_matching(FEW + 1)
-        self._is_few = self._num_up_to_few <= FEW
+        self._gathers = self._num_up_to_few <= FEW and not self._has_index()
 
     def rows(self) -> Sequence[Row]:
         """The wanted part of the list; raises `NotFound` where `after` is no job of the owner's."""
@@ -81,6 +85,22 @@ class JobLists:
             return self._num_up_to_few
         return max(reached, self._num_matching(reached + 1))
 
+    def _is_rare_text(self) -> bool:
+        """SQLite finds all that has a text before it looks at the first: good where that is few."""
+        text = self._wanted.text
+        if self._connection.dialect.name != "sqlite" or text is None or len(text) < _TRIGRAM:
+            return False
+        return self._count(_with_parts(text).limit(FEW + 1)) <= FEW
+
+    def _has_index(self) -> bool:
+        """Whether one index has both what is filtered and the order, so that nothing is sorted."""
+        wanted = self._wanted
+        num_filters = (wanted.statuses is not None) + (wanted.base_model is not None)
+        if wanted.text is not None:
+            return False
+        is_one = wanted.statuses is None or len(wanted.statuses) == 1
+        return num_filters == 0 or (num_filters == 1 and is_one and wanted.order is _INDEXED)
+
     def _num_matching(self, limit: int) -> int:
         if self._wanted.text is None:
             return min(limit, self._counts.total)
@@ -97,7 +117,7 @@ class JobLists:
 
     def _ids(self, stretch: _Stretch) -> sa.Select[Any]:
         """Those of a stretch: of the few that fit, or of all that an index has in this order."""
-        if self._is_few:
+        if self._gathers:
             few = self._fitting().limit(FEW)  # a limit, so that they are gathered first
             return sa.select(jobs.c.id).where(jobs.c.seq.in_(few), stretch.where)
         return sa.select(jobs.c.id).where(jobs.c.organization_id == self._owner, stretch.where)
@@ -115,7 +135,7 @@ class JobLists:
             return self._by_status()
         key = jobs.c[order.value]
         # An index by filter and creation serves both; the others are walked past what is filtered.
-        filters = sa.true() if self._is_few else self._filters(walks=order is not _INDEXED)
+        filters = sa.true() if self._gathers else self._filters(walks=order is not _INDEXED)
         if not key.nullable:
             return [_Stretch(where=filters, key=key)]
         return [
@@ -127,7 +147,7 @@ class JobLists:
         groups = [sorted(group) for group in self._wanted.statuses_in_order]
         if not self._wanted.ascending:
             groups.reverse()
-        filters = sa.true() if self._is_few else self._filters(walks=True, by_status=False)
+        filters = sa.true() if self._gathers else self._filters(walks=True, by_status=False)
         return [
             _Stretch(
                 where=sa.and_(jobs.c.status == status, filters),
@@ -143,11 +163,13 @@ class JobLists:
         self, *, walks: bool = False, by_text: bool = False, by_status: bool = True
     ) -> _Condition:
         """`walks` keeps SQLite from choosing an index of what is filtered over that of the order.
+        PostgreSQL knows how common each value is, and chooses well.
 
         `by_text` finds texts in an index of their parts; otherwise each is looked at.
         """
         wanted = self._wanted
         conditions: list[_Condition] = []
+        walks = walks and self._connection.dialect.name == "sqlite"
         status = _unindexed(jobs.c.status) if walks else jobs.c.status
         base_model = _unindexed(jobs.c.base_model) if walks else jobs.c.base_model
         if wanted.statuses is not None and by_status:
@@ -160,14 +182,9 @@ class JobLists:
         return sa.and_(sa.true(), *conditions)
 
     def _has_text(self, text: str, by_parts: bool) -> _Condition:
-        is_indexed = self._connection.dialect.name == "sqlite" and len(text) >= _TRIGRAM
-        if not (by_parts and is_indexed):
-            return jobs.c.search_text.contains(text, autoescape=True)
-        phrase = '"' + text.replace('"', '""') + '"'
-        matching = sa.select(_jobs_text.c.rowid).where(
-            sa.literal_column("jobs_text").op("MATCH")(phrase)
-        )
-        return jobs.c.seq.in_(matching)
+        if by_parts and self._finds_by_parts:
+            return jobs.c.seq.in_(_with_parts(text))
+        return jobs.c.search_text.contains(text, autoescape=True)
 
     def _after(self, last: UUID, stretches: Sequence[_Stretch]) -> list[_Stretch]:
         """What follows a job in the list."""
@@ -217,6 +234,12 @@ def count_by_status(
     if base_model is not None:
         query = query.where(job_counts.c.base_model == base_model)
     return {JobStatus(status): int(count) for status, count in connection.execute(query)}
+
+
+def _with_parts(text: str) -> sa.Select[Any]:
+    """Of SQLite's index of parts, the jobs of whatever owner that have the text."""
+    phrase = '"' + text.casefold().replace('"', '""') + '"'
+    return sa.select(_jobs_text.c.rowid).where(sa.literal_column("jobs_text").op("MATCH")(phrase))
 
 
 def _unindexed(column: sa.Column[Any]) -> sa.ColumnElement[Any]:

@@ -77,7 +77,7 @@ class Jobs:
         self, owner: UUID, request: PageRequest, wanted: JobFilter | None = None
     ) -> Page[Job]:
         scope: sa.Column[UUID] | None = jobs.c.organization_id
-        where = is_only(jobs.c.organization_id, owner)
+        where = is_only(self._connection, jobs.c.organization_id, owner)
         source: sa.FromClause = jobs
         place: sa.Column[int] = jobs.c.seq
         if wanted is not None and wanted.has_no_metadata:

@@ -27,12 +27,17 @@ def insert_or_else(connection: sa.Connection, table: sa.Table) -> postgresql.Ins
     return sqlite.insert(table)
 
 
-def is_only(scope: sa.Column[UUID], value: UUID) -> sa.ColumnElement[bool]:
-    """Equality, said as a range.
+def is_only(
+    connection: sa.Connection, scope: sa.Column[UUID], value: UUID
+) -> sa.ColumnElement[bool]:
+    """Equality, said as a range to PostgreSQL.
 
-    Ordered by the scope, too, PostgreSQL then reads the index that begins with it. Of a scope with
-    many rows it would rather read the whole table from the newest on, and find none for long.
+    Ordered by the scope, too, it then reads the index that begins with it. Of a scope with many
+    rows it would rather read the whole table from the newest on, and find none for long. SQLite
+    would not go to a cursor's place within the range, and reads the index anyway.
     """
+    if connection.dialect.name == "sqlite":
+        return scope == value
     return sa.and_(scope >= value, scope <= value)
 
 

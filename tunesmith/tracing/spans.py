@@ -42,7 +42,9 @@ class MissingLibrary(Exception):
     """The operator wants spans exported, and has not installed what exports them."""
 
 
-class _NoSpan:
+class NoSpan:
+    """Where nothing is exported: its place is its parent's."""
+
     def __init__(self, parent: str | None) -> None:
         self.traceparent = parent
 
@@ -88,7 +90,7 @@ def valid(traceparent: str | None) -> str | None:
 @contextmanager
 def span(name: str, parent: str | None, *, is_request: bool = False) -> Iterator[Span]:
     """Without a parent it begins a trace."""
-    begun: Span = _NoSpan(parent)
+    begun: Span = NoSpan(parent)
     if _exporter is not None:
         begun = _exporter.begin(name, parent, None, is_request=is_request)
     try:

@@ -34,7 +34,11 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with spans.span("request", _traceparent(scope), is_request=True) as span:
+        parent = _traceparent(scope)
+        if not spans.is_on():
+            await self._answer(scope, receive, send, spans.NoSpan(parent))
+            return
+        with spans.span("request", parent, is_request=True) as span:
             await self._answer(scope, receive, send, span)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, span: spans.Span) -> None:
@@ -72,8 +76,10 @@ def _request_id(scope: Scope) -> str:
 
 
 def _traceparent(scope: Scope) -> str | None:
-    found = (value for name, value in scope["headers"] if name == b"traceparent")
-    return spans.valid(next(found, b"").decode("latin-1"))
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            return spans.valid(value.decode("latin-1"))
+    return None
 
 
 def _tell(scope: Scope, status: int, seconds: float, span: spans.Span) -> None:
