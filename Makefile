@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup browser demo serve test test-quick check format all tiny reference conformance bench torture clean
+.PHONY: help setup browser demo serve test test-quick check format all tiny reference conformance bench bench-doctor torture clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ conformance: setup  ## Run vendors' own suites and clients (from PyPI and npm; C
 
 bench: setup  ## Measure beside TRL and Unsloth (QUICK=1 for a trial, FULL=1 for five repeats)
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(FULL),--full) $(BENCH)
+
+bench-doctor: setup  ## Measure what the dataset doctor finds, and how long it takes
+	$(BIN)/python -m benchmarks.doctor
 
 torture: setup  ## Kill server, worker and hosts with -9 under load (ROUNDS=300, SEED= repeats a run's kills)
 	$(BIN)/python -m tests.torture --rounds $(or $(ROUNDS),300) $(if $(SEED),--seed $(SEED))
