@@ -10,6 +10,8 @@ from pydantic import TypeAdapter
 from tunesmith.engine import events
 from tunesmith.engine.spec import EmbedSpec, SampleSpec, TrainSpec
 
+TOO_MANY_RUNS = "too_many_runs"  # the code of a run for which a host has no room as yet
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:

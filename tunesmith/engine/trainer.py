@@ -16,7 +16,7 @@ from tunesmith.engine.events import (
     TrainEvent,
 )
 from tunesmith.engine.fair_share import FairShare
-from tunesmith.engine.messages import RunEvent, RunFailed
+from tunesmith.engine.messages import TOO_MANY_RUNS, RunEvent, RunFailed
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.passes import Answer, Wanted, answered
 from tunesmith.engine.spec import TrainSpec
@@ -63,7 +63,7 @@ class Trainer:
             return RunFailed(run_id=spec.run_id, code="run_is_open", message=message)
         if len(self._runs) >= self._max_runs:
             message = f"{self._max_runs} runs are open; no more than that train together."
-            return RunFailed(run_id=spec.run_id, code="too_many_runs", message=message)
+            return RunFailed(run_id=spec.run_id, code=TOO_MANY_RUNS, message=message)
         self._runs[spec.run_id] = _OpenRun(self._model, spec)
         return None
 

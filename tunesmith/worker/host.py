@@ -19,6 +19,7 @@ from tunesmith.engine.events import (
     ToolCalled,
 )
 from tunesmith.engine.messages import (
+    TOO_MANY_RUNS,
     AdapterFailed,
     CancelSample,
     Command,
@@ -37,7 +38,6 @@ from tunesmith.worker.ports import HostProcess
 
 log = structlog.get_logger()
 
-BUSY = "busy"  # what a host says of a run for which it has no room
 MAX_ADAPTERS = 64  # resident at once on one host; the longest unused one makes room
 _START_SECONDS = 900.0  # until a base model must be resident
 
@@ -210,7 +210,7 @@ class Host:
 
     def _note(self, told: RunEvent | RunFailed) -> None:
         match told:
-            case RunFailed(code=code) if code == BUSY:
+            case RunFailed(code=code) if code == TOO_MANY_RUNS:
                 self.max_runs = max(1, len(self._runs) - 1)
             case RunEvent(run_id=run_id, event=Started()) if run_id in self._runs:
                 self._training.add(run_id)

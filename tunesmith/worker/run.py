@@ -25,9 +25,16 @@ from tunesmith.domain.events import Metrics
 from tunesmith.domain.jobs import Failure, MaskCertificate
 from tunesmith.domain.rules import Rule
 from tunesmith.engine import events
-from tunesmith.engine.messages import AbandonRun, OpenRun, RunEvent, RunFailed, StopRun
+from tunesmith.engine.messages import (
+    TOO_MANY_RUNS,
+    AbandonRun,
+    OpenRun,
+    RunEvent,
+    RunFailed,
+    StopRun,
+)
 from tunesmith.engine.spec import TrainSpec
-from tunesmith.worker.host import BUSY, Host, HostLost, RunQueue
+from tunesmith.worker.host import Host, HostLost, RunQueue
 from tunesmith.worker.job_lock import JobLock
 from tunesmith.worker.prepare import data_failure
 from tunesmith.worker.reporter import Reporter, artifacts_of
@@ -74,7 +81,7 @@ class Run:
             case HostLost(reason=reason):
                 self._reporter.add(AttemptLost(reason=f"the host ended ({reason})"))
                 return True
-            case RunFailed(code=code) if code == BUSY:
+            case RunFailed(code=code) if code == TOO_MANY_RUNS:
                 self._reporter.add(AttemptReleased())
                 return True
             case RunFailed(code=code) if code == DiskFull.code:

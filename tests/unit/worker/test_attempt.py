@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -43,6 +44,7 @@ from tunesmith.engine.messages import (
     RunFailed,
     StopRun,
 )
+from tunesmith.engine.trainer import Trainer
 from tunesmith.worker.attempt import Attempts
 from tunesmith.worker.client import ServerFull
 from tunesmith.worker.placing import Hosts, NoRoom
@@ -252,7 +254,13 @@ def test_a_job_for_which_there_is_no_room_any_more_is_handed_back(
 
 
 def test_a_run_that_its_host_turns_away_is_handed_back(scene: Scene, training: Assignment) -> None:
-    scene.script = lambda run_id: [RunFailed(run_id=run_id, code="busy", message="A run is open.")]
+    def turned_away(run_id: str) -> list[Message]:
+        full = Trainer(cast(Any, None), max_runs=0)
+        refused = full.open(cast(Any, SimpleNamespace(run_id=run_id)))
+        assert refused is not None
+        return [refused]
+
+    scene.script = turned_away
     assert scene.carry_out(training) == [AttemptReleased()]
 
 

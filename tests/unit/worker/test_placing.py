@@ -10,6 +10,7 @@ from tunesmith.domain.assignments import Resident, Room
 from tunesmith.domain.errors import Unavailable
 from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, Started, TextDelta
 from tunesmith.engine.messages import (
+    TOO_MANY_RUNS,
     AdapterFailed,
     CancelSample,
     HostFailed,
@@ -360,7 +361,7 @@ def test_a_host_that_turns_a_run_away_is_offered_no_more_until_one_has_ended() -
     host = scene.place()
     host.follow("first")
     told = host.follow("second")
-    scene.process.say(RunFailed(run_id="second", code="busy", message="A run is open."))
+    scene.process.say(RunFailed(run_id="second", code=TOO_MANY_RUNS, message="A run is open."))
     told.get(timeout=10)
     host.unfollow("second")
     scene.hosts.unclaim(base_model())
@@ -401,7 +402,7 @@ def test_runs_that_train_at_the_same_time_have_company() -> None:
     scene.process.say(
         RunEvent(run_id="first", event=STARTED),
         RunEvent(run_id="second", event=STARTED),
-        RunFailed(run_id="third", code="busy", message="No room."),
+        RunFailed(run_id="third", code=TOO_MANY_RUNS, message="No room."),
     )
     queues["third"].get(timeout=10)
     assert [host.was_accompanied(run_id) for run_id in queues] == [True, True, False]
