@@ -173,9 +173,12 @@ class Caller:
 class Server:
     """Runs until `close`. Tests share it, each with an organization of its own."""
 
-    def __init__(self, folder: Path, limiter: Limiter | None = None) -> None:
+    def __init__(
+        self, folder: Path, limiter: Limiter | None = None, url: str | None = None
+    ) -> None:
+        """`url` is of the database: by default SQLite, in the folder."""
         self.sampler = ScriptedSampler()
-        self.database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
+        self.database = Database(url or f"sqlite:///{folder / 'tunesmith.db'}")
         self.database.upgrade()
         self.blobs = Blobs(folder / "blobs")
         self.incoming = folder / "blobs" / "incoming"

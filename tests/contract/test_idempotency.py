@@ -1,13 +1,14 @@
 """The same request under the same key, a hundred times at once: it is done once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
+from tests import postgres
 from tests.contract.platform.support import EXAMPLES
 from tests.contract.server import BASE, Caller, Server
 from tunesmith.services import idempotency
@@ -56,6 +57,19 @@ def cloudflare_form(caller: Caller, _: str, __: str) -> Form:
         list_path=path,
         count=lambda answer: len(answer["result"]),
     )
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Keys are claimed by what each database does with a row that is there."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    running = Server(tmp_path_factory.mktemp("server"), url=url)
+    yield running
+    running.close()
+    if url is not None:
+        postgres.empty(url)
 
 
 @pytest.fixture(params=[openai_form, platform_form, cloudflare_form])
@@ -149,3 +163,17 @@ def test_organizations_do_not_share_keys(server: Server, form: Form, caller: Cal
             stranger.organization.id, "k-1", "digest", server.now()
         )
     assert claimed
+
+
+def test_a_dataset_that_is_sent_again_is_there_once(server: Server, caller: Caller) -> None:
+    headers = {"x-api-key": caller.secret, HEADER: "k-1"}
+    path = f"{server.url}/api/v1/datasets"
+
+    def send(content: bytes) -> httpx.Response:
+        files = {"file": ("train.jsonl", content)}
+        return httpx.post(path, headers=headers, files=files, trust_env=False)
+
+    first, again, other = send(EXAMPLES), send(EXAMPLES), send(EXAMPLES + b"\n" + EXAMPLES)
+    assert [answer.status_code for answer in (first, again, other)] == [201, 201, 422]
+    assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
+    assert httpx.get(path, headers=headers, trust_env=False).json()["count"] == 1

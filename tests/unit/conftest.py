@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
+from tests import postgres
 from tests.factories import Clock
 from tunesmith.services.context import House
-from tunesmith.store import queue_tables, tables
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
@@ -38,7 +37,7 @@ def database_url(request: pytest.FixtureRequest, migrated_file: Path, tmp_path: 
 def database(database_url: str) -> Iterator[Database]:
     """Empty tables, on the newest schema."""
     if not database_url.startswith("sqlite"):
-        _empty(database_url)
+        postgres.empty(database_url)
     database = Database(database_url)
     yield database
     database.close()
@@ -58,15 +57,3 @@ def clock() -> Clock:
 def house(blobs: Blobs, clock: Clock) -> House:
     sampler: Any = None  # nothing below the edge asks for tokens
     return House(blobs=blobs, sampler=sampler, now=clock)
-
-
-def _empty(url: str) -> None:
-    """Only what is filled: to empty every table takes longer than most tests."""
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        for table in reversed(tables.metadata.sorted_tables):
-            if table is queue_tables.scheduler:
-                connection.execute(sa.update(table).values(virtual_time=0, heard_at=None))
-            elif connection.scalar(sa.select(sa.exists().select_from(table))):
-                connection.execute(sa.delete(table))
-    engine.dispose()

@@ -10,6 +10,7 @@ from tunesmith.domain.errors import InvalidRequest
 from tunesmith.http import foundation_of
 from tunesmith.services import datasets
 from tunesmith.wire import multipart_form
+from tunesmith.wire.idempotency import once
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -18,8 +19,8 @@ FILE_BODY = multipart_form.openapi_body(
 )
 
 
-@router.post("", status_code=201, openapi_extra=FILE_BODY)
-async def create_dataset(request: Request) -> schemas.Dataset:
+@router.post("", status_code=201, openapi_extra=FILE_BODY, response_model=schemas.Dataset)
+async def create_dataset(request: Request) -> schemas.Dataset | Response:
     async with as_caller(request, Scope.JOBS_WRITE, writes=False) as ctx:
         pass  # before anything is received
     foundation = foundation_of(request)
@@ -33,15 +34,15 @@ async def create_dataset(request: Request) -> schemas.Dataset:
         blob = await run_in_threadpool(writer.commit)
     num_examples = await run_in_threadpool(datasets.check_upload, blobs, blob)
     async with as_caller(request, Scope.JOBS_WRITE, writes=True) as ctx:
-        file = await run_in_threadpool(
-            datasets.add,
-            ctx,
-            filename=form.filename,
-            blob=blob,
-            num_examples=num_examples,
-            title=title,
-        )
-    return translate.dataset(file)
+
+        def act() -> schemas.Dataset:
+            file = datasets.add(
+                ctx, filename=form.filename, blob=blob, num_examples=num_examples, title=title
+            )
+            return translate.dataset(file)
+
+        said = repr((form.filename, blob, title))
+        return await run_in_threadpool(once, request, ctx, said, act, 201)
 
 
 @router.get("", openapi_extra=documentation.query(**translate.PAGE))
