@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from tunesmith.cli.following import follow
 from tunesmith.cli.options import DataDir, fail
@@ -92,6 +91,8 @@ def _differing(before: dict[str, object], after: dict[str, object]) -> list[str]
 
 
 def _distance(before: bytes, after: bytes) -> str:
+    from safetensors.numpy import load  # noqa: PLC0415  # numpy would cost each server 17 MB
+
     try:
         first, second = load(before), load(after)
     except (SafetensorError, ValueError) as error:

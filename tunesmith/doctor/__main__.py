@@ -47,7 +47,7 @@ def _mend(path: Path, held: Held | None) -> None:
     out = frames.Writer(sys.stdout.buffer)
     with path.open("rb") as file:
         lines = read_lines(file)
-        changes = mending.mend(lines, Examination(held=held), out.new, out.difference)
+        changes = mending.mend(lines, Examination(held=held).check, out.new, out.difference)
     out.end(changes)
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tunesmith.doctor.examination import Examination
 from tunesmith.doctor.findings import Finding
 from tunesmith.domain import datasets
 
@@ -20,18 +19,19 @@ class Changes:
 
 def mend(
     lines: Iterable[bytes],
-    examination: Examination,
+    check: Callable[[bytes, int], Iterable[Finding]],
     write: Callable[[bytes], object],
     write_difference: Callable[[bytes], object],
 ) -> Changes:
     """Write every line, mended where there is a safe way, and what was changed as a diff.
 
+    `check` is `Examination.check`, which a server need not load to read what mending did.
     The diff is unified and has no lines of context, so `patch` applies it.
     """
     changes = Changes()
     line, is_cut = 1, False
     for raw in lines:
-        new = raw if is_cut else mended(raw, line, examination.check(raw, line))
+        new = raw if is_cut else mended(raw, line, check(raw, line))
         if new != raw:
             shift = changes.lines_dropped
             changes.lines_dropped += new is None

@@ -43,7 +43,7 @@ MENDED = [
 def mend(source: Path, target: Path, diff: Path) -> mending.Changes:
     with source.open("rb") as old, target.open("wb") as new, diff.open("wb") as difference:
         difference.write(mending.header(source.name, target.name))
-        return mending.mend(read_lines(old), Examination(), new.write, difference.write)
+        return mending.mend(read_lines(old), Examination().check, new.write, difference.write)
 
 
 def test_what_is_safe_is_mended_and_the_rest_stays(tmp_path: Path) -> None:
