@@ -1,0 +1,43 @@
+"""Files read with a bar, and files that are there whole or not at all."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tunesmith.domain.datasets import read_lines
+
+
+@contextmanager
+def written(targets: Sequence[Path]) -> Iterator[list[BinaryIO]]:
+    """Written aside, fsynced and renamed; nothing is left behind when something is raised."""
+    aside = [target.with_name(target.name + ".part") for target in targets]
+    try:
+        with ExitStack() as stack:
+            files: list[BinaryIO] = [stack.enter_context(part.open("wb")) for part in aside]
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        for part, whole in zip(aside, targets, strict=True):
+            part.replace(whole)
+    finally:
+        for part in aside:
+            part.unlink(missing_ok=True)
+
+
+def with_progress(file: BinaryIO, what: str) -> Iterable[bytes]:
+    """Its lines, with a bar while they are read."""
+    total = os.fstat(file.fileno()).st_size
+    share = TextColumn("{task.percentage:>3.0f}%")
+    columns = (TextColumn("{task.description}"), BarColumn(), share, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total or None)
+        for number, raw in enumerate(read_lines(file)):
+            yield raw
+            if number % 100 == 0:
+                bar.update(task, completed=file.tell())
