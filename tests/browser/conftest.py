@@ -26,7 +26,7 @@ def _find_browser() -> str:
     wanted = os.environ.get("TUNESMITH_TEST_BROWSER")
     if wanted is not None:
         assert shutil.which(wanted), f"TUNESMITH_TEST_BROWSER: there is no browser {wanted!r}"
-        return wanted
+        return str(shutil.which(wanted))
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip("no browser; `make browser` installs Debian's Chromium")

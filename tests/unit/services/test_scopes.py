@@ -188,6 +188,7 @@ NEEDED: dict[Callable[..., Any], tuple[Scope | frozenset[Scope], Call]] = {
         Scope.JOBS_WRITE,
         lambda ctx: datasets.imported(ctx, "a", EMPTY, 1),
     ),
+    deployments.list_: (Scope.JOBS_READ, lambda ctx: deployments.list_(ctx, offset=0, limit=1)),
     datasets.list_: (Scope.JOBS_READ, lambda ctx: datasets.list_(ctx, offset=0, limit=1)),
     datasets.delete: (Scope.JOBS_WRITE, lambda ctx: datasets.delete(ctx, SOME_ID)),
     pausing.pause: (Scope.JOBS_WRITE, lambda ctx: pausing.pause(ctx, SOME_ID)),

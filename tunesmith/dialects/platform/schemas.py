@@ -126,7 +126,7 @@ async def read(request: HttpRequest, kind: type[Body]) -> tuple[Body, list[str]]
     """
     body = await request.body()
     try:
-        sent = json.loads(body)
+        sent = json.loads(body.decode(), parse_constant=_refuse)  # else also UTF-16, NaN, Infinity
         json.dumps(sent, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InvalidRequest("The body has half a character (a lone surrogate).") from error
@@ -137,6 +137,10 @@ async def read(request: HttpRequest, kind: type[Body]) -> tuple[Body, list[str]]
     except ValidationError as error:
         raise _invalid(error) from error
     return asked, [name for name in sent if name not in kind.model_fields]
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _invalid(error: ValidationError) -> InvalidRequest:
