@@ -20,7 +20,6 @@ from tests.e2e.service import (
 from tests.small_disk import small_disk
 
 NUM_KILLS = 3  # fewer than lost attempts in a row would fail the job
-NUM_STEPS = 300
 DISK_BYTES = 16 * 1024**2
 
 
@@ -31,7 +30,7 @@ def _create_job(service: Service) -> str:
         model=BASE,
         training_file=training.id,
         seed=3,
-        hyperparameters={"n_epochs": 3, "batch_size": 3, "learning_rate_multiplier": 5},
+        hyperparameters={"n_epochs": 15, "batch_size": 3, "learning_rate_multiplier": 5},
     ).id
 
 

@@ -11,7 +11,7 @@ from tests.simulation.runner import Worlds
 from tunesmith.domain.errors import WrongState
 
 NUM_SEEDS = 60  # `python -m tests.simulation` lives through thousands
-ENOUGH_SEEDS = 80  # for a defect to show
+ENOUGH_SEEDS = 200  # for a defect to show
 
 
 @pytest.fixture(scope="module")
