@@ -62,6 +62,7 @@ def test_a_dropped_file_becomes_a_model_that_answers(signed_in: SignIn, rows: Ro
     assert '"peft_type": "LORA"' in download.value.path().read_text()
     page.get_by_role("button", name="Try it").click()
     page.get_by_label("Message", exact=True).fill("hi 3")
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled()
     page.keyboard.press("Enter")
     answers = page.locator(".answer[aria-busy=false]")
     expect(answers).to_have_count(2)
