@@ -282,8 +282,12 @@ def _print_time(name: str, clean: list[Row], held: list[Row]) -> None:
         validation.write_bytes(b"\n".join(map(_raw, held)) + b"\n")
         command = [sys.executable, "-m", "tunesmith", "data", "check", str(file)]
         began_at = time.monotonic()
-        subprocess.run([*command, "--against", str(validation), "--json"], stdout=subprocess.PIPE)
+        done = subprocess.run(
+            [*command, "--against", str(validation), "--json"], capture_output=True
+        )
         seconds = time.monotonic() - began_at
+        if json.loads(done.stdout or b"{}").get("num_examples") != NUM_LARGE:
+            sys.exit(f"The rows were not examined: {done.stderr.decode()}")
         print(f"| {name} | {file.stat().st_size / 1e6:.0f} MB | {seconds:.1f} s |")
 
 
