@@ -33,8 +33,10 @@ def _find_browser() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """One browser for each file: Playwright keeps an event loop running in this thread until it
+    is stopped, and with one running no other test of the process could call `asyncio.run`."""
     path = _find_browser()
     with playwright.sync_playwright() as driver:
         launched = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
