@@ -9,6 +9,7 @@ import httpx
 import typer
 
 from tunesmith.cli.options import DataDir, Exit, fail
+from tunesmith.cli.output import harmless
 from tunesmith.cli.remote import Remote, connected
 from tunesmith.dialects import openai
 
@@ -64,7 +65,7 @@ def _print(pieces: Iterator[str]) -> str:
     try:
         for piece in pieces:
             said += piece
-            typer.echo(piece, nl=False)
+            typer.echo(harmless(piece) if sys.stdout.isatty() else piece, nl=False)
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise typer.Exit(130) from None

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 from rapidfuzz.fuzz import ratio
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
+from tunesmith.cli.output import Console
 from tunesmith.cli.remote import Remote, connected, model_path
 from tunesmith.dialects import openai
 
@@ -65,8 +65,6 @@ def evaluate(
     for question, said in [(q, a) for q, a in wrong if a != q.expected][:show]:
         console.print(
             f"\n{question.messages[-1]['content']}\n  right: {question.expected}\n  said:  {said}",
-            highlight=False,
-            markup=False,
         )
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
+from tunesmith.cli.output import Console
 from tunesmith.cli.remote import Remote, connected
 from tunesmith.dialects import openai
 

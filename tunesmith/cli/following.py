@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from tunesmith.cli.curves import Points, curve
+from tunesmith.cli.output import Console, harmless
 from tunesmith.cli.remote import Remote, job_path
 
 RESTING = ("succeeded", "failed", "cancelled", "paused")
@@ -132,14 +133,17 @@ def _show_live(console: Console, watched: Watched, looks: Iterator[list[dict[str
         for events in looks:
             for event in events:
                 if event["type"] == "message":
-                    live.console.print(f"  {event['message']}", style="dim", highlight=False)
+                    said = f"  {event['message']}"
+                    live.console.print(said, style="dim")
             live.update(_picture(watched, console.width), refresh=True)
 
 
 def _picture(watched: Watched, width: int) -> Group:
     total = watched.total_steps or None
     done = watched.newest.get("step", 0)
-    rows: list[Any] = [Text(watched.headline, style="bold", overflow="ellipsis", no_wrap=True)]
+    rows: list[Any] = [
+        Text(harmless(watched.headline), style="bold", overflow="ellipsis", no_wrap=True)
+    ]
     if len(watched.training) > 1:
         drawn = curve(watched.training, watched.validation, min(width, 100), _CURVE_ROWS)
         rows += [Text(line, no_wrap=True) for line in drawn]
@@ -150,13 +154,13 @@ def _picture(watched: Watched, width: int) -> Group:
 
 def _print_lines(console: Console, watched: Watched, looks: Iterator[list[dict[str, Any]]]) -> None:
     told = 0
-    console.print(watched.headline, highlight=False, soft_wrap=True)
+    console.print(watched.headline, soft_wrap=True)
     for events in looks:
         for event in events:
             if event["type"] == "message":
-                console.print(event["message"], highlight=False, markup=False, soft_wrap=True)
+                console.print(event["message"], soft_wrap=True)
         step, apart = watched.newest.get("step", 0), max(1, watched.total_steps // _LINES_OF_STEPS)
         if step >= told + apart or (watched.rests and step > told):
             told = step
-            console.print(watched.figures, highlight=False, soft_wrap=True)
-    console.print(watched.headline, highlight=False, soft_wrap=True)
+            console.print(watched.figures, soft_wrap=True)
+    console.print(watched.headline, soft_wrap=True)

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tunesmith.cli.following import duration, follow
 from tunesmith.cli.options import AsJson, DataDir, Exit, fail, print_json
+from tunesmith.cli.output import Console, harmless
 from tunesmith.cli.remote import Remote, connected, job_path, platform_job_path
 from tunesmith.cli.reproduce import reproduce
 from tunesmith.dialects import openai
@@ -57,7 +58,7 @@ def list_jobs(
         tuned = [job["fine_tuned_model"] or ""] if is_wide else []
         table.add_row(
             job["id"],
-            f"[{_STYLES.get(job['status'], 'default')}]{job['status']}[/]",
+            Text(job["status"], _STYLES.get(job["status"], "")),
             job["model"],
             f"{job['trained_tokens']:,}" if job["trained_tokens"] else "",
             f"{duration(time.time() - job['created_at'])} ago",
@@ -85,11 +86,11 @@ def show_job(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None) -
     for checkpoint in checkpoints:
         table.add_row("checkpoint", checkpoint["fine_tuned_model_checkpoint"])
     console = Console()
-    console.print(table, highlight=False)
+    console.print(table)
     for event in reversed(events):
         if event["type"] == "message":
             said = f"{_when(event['created_at'])}  {event['message']}"
-            console.print(said, highlight=False, markup=False, soft_wrap=True)
+            console.print(said, soft_wrap=True)
     if job["status"] == "failed":
         _tell_failure(job)
 
@@ -145,7 +146,7 @@ def _print_log(lines: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[
     """Those that were not told before; what is given back tells so the next time."""
     for line in lines:
         if line not in told:
-            typer.echo(f"{line['timestamp']}  {line['level']:7}  {line['message']}")
+            typer.echo(harmless(f"{line['timestamp']}  {line['level']:7}  {line['message']}"))
     return lines or told
 
 
@@ -207,7 +208,7 @@ def compare_jobs(
         values = [column.get(name, "") for column in columns]
         if len(set(values)) > 1 or name in ("status", "base"):
             table.add_row(name, *values)
-    Console().print(table, highlight=False)
+    Console().print(table)
 
 
 def _comparable(remote: Remote, job_id: str) -> dict[str, str]:
@@ -246,7 +247,8 @@ def _facts(job: dict[str, Any]) -> dict[str, str]:
 def _tell_failure(job: dict[str, Any]) -> None:
     error = job.get("error") or {}
     where = f" ({error['param']})" if error.get("param") else ""
-    typer.secho(f"Failed{where}: {error.get('message')}", fg=typer.colors.RED, err=True)
+    message = harmless(f"Failed{where}: {error.get('message')}")
+    typer.secho(message, fg=typer.colors.RED, err=True)
 
 
 def _when(moment: int) -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tunesmith.cli.options import AsJson, DataDir, Exit, load_settings, print_json
+from tunesmith.cli.output import Console
 from tunesmith.cli.ownership import find_server
 from tunesmith.settings import Settings
 
@@ -67,9 +68,9 @@ def _tell(findings: list[Finding]) -> None:
     styles = {"ok": "green", "note": "yellow", "problem": "red"}
     table = Table("", "", "found", "what to do", box=None)
     for finding in findings:
-        verdict = f"[{styles[finding.verdict]}]{finding.verdict}[/]"
+        verdict = Text(finding.verdict, styles[finding.verdict])
         table.add_row(verdict, finding.what, finding.found, finding.advice)
-    Console().print(table, highlight=False)
+    Console().print(table)
 
 
 def _examined(settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from tunesmith.cli import logs
+from tunesmith.cli.output import harmless
 from tunesmith.settings import Settings
 from tunesmith.tracing import spans
 
@@ -78,7 +79,7 @@ def _warn_of_unknown_variables() -> None:
 
 def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
     """End the program with a sentence that says what to do."""
-    typer.secho(message, fg=typer.colors.RED, err=True)
+    typer.secho(harmless(message), fg=typer.colors.RED, err=True)
     raise typer.Exit(code)
 
 

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.options import AsJson, DataDir, print_json
+from tunesmith.cli.output import Console
 
 
 def list_queue(as_json: AsJson = False, data_dir: DataDir = None) -> None:

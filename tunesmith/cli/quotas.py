@@ -4,11 +4,11 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.options import DataDir
+from tunesmith.cli.output import Console
 
 NO_LIMIT = "none"
 _USE_OF = {

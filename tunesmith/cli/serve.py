@@ -14,10 +14,11 @@ from typing import Annotated
 import structlog
 import typer
 import uvicorn
-from rich.console import Console
+from rich.text import Text
 
 from tunesmith import app as application
 from tunesmith.cli.options import DataDir, fail, load_settings, traced
+from tunesmith.cli.output import Console
 from tunesmith.cli.ownership import DataFolderInUse, announce, owned
 from tunesmith.settings import Settings
 from tunesmith.wire.connections import GuardedProtocol
@@ -155,14 +156,14 @@ def _reachable_host(host: str) -> str:
 
 def _greet(url: str, settings: Settings, first_key: str | None) -> None:
     console = Console()
-    console.print(f"[bold]Tunesmith[/bold] at {url}  (data in {settings.data_dir})")
+    console.print(Text("Tunesmith", "bold"), f"at {url}  (data in {settings.data_dir})")
     if first_key is not None:
-        console.print("Admin key, shown this once:", highlight=False)
-        console.print(first_key, highlight=False, soft_wrap=True)
+        console.print("Admin key, shown this once:")
+        console.print(first_key, soft_wrap=True)
     else:
         place = settings.data_dir / application.ADMIN_KEY_FILE
-        console.print(f"The admin key is in {place}.", highlight=False, soft_wrap=True)
-    console.print(f"Programs that speak OpenAI's API: OPENAI_BASE_URL={url}/v1", highlight=False)
+        console.print(f"The admin key is in {place}.", soft_wrap=True)
+    console.print(f"Programs that speak OpenAI's API: OPENAI_BASE_URL={url}/v1")
     console.print("Ctrl-C stops it; jobs go on when it is started again.")
     sys.stdout.flush()
 

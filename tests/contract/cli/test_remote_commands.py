@@ -119,6 +119,22 @@ def test_a_large_file_goes_in_parts(
     assert run("files", "show", file_id).exit_code == Exit.NOT_FOUND
 
 
+def test_what_others_wrote_is_shown_as_words(run: Run, job: str, worker: Worker) -> None:
+    """A message that looks like markup, and would clear the screen."""
+    worker.validate(inner(job))
+    worker.fail(inner(job), Failure(code="bad_row", message="Not [/this]:\x1b[2J gone"))
+    shown = run("jobs", "show", job).output
+    assert "Not [/this]:\N{REPLACEMENT CHARACTER}[2J gone" in shown
+    assert "\x1b" not in shown + run("jobs", "logs", job).output
+
+
+def test_a_name_that_looks_like_markup_is_a_name(run: Run, tmp_path: Path) -> None:
+    named = tmp_path / "[b] [red]loud.jsonl"
+    named.write_text(ROWS)
+    assert run("files", "upload", str(named)).exit_code == 0
+    assert named.name in run("files", "list").stdout
+
+
 def test_jobs_are_steered(run: Run, job: str, worker: Worker) -> None:
     worker.validate(inner(job))
     assert "is paused" in run("jobs", "pause", job).stdout
