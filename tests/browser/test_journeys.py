@@ -127,7 +127,8 @@ def test_a_long_job_is_paused_resumed_and_stopped(signed_in: SignIn, rows: Rows)
 def test_a_server_that_goes_away_is_told_of_and_comes_back(
     signed_in: SignIn, service: Service, watch: Watch
 ) -> None:
-    watch.allow("ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|status of 503")
+    watch.allow("ERR_(CONNECTION_(REFUSED|RESET)|EMPTY_RESPONSE|CONTENT_LENGTH_MISMATCH)")
+    watch.allow("status of 503")
     page = signed_in()
     expect(page.locator(".count").first).not_to_have_text("…")
     service.kill()
