@@ -159,19 +159,22 @@ def preview(
     """
     folder, limit = _model_folder(model, data_dir)
     with _files_at_hand(), file.open("rb") as source:
-        rows = (raw for raw in source if raw.strip())
-        raw = next(islice(rows, row - 1, None), None)
-    if raw is None:
+        lines = (line for line, raw in enumerate(source, start=1) if raw.strip())
+        line = next(islice(lines, row - 1, None), None)
+    if line is None:
         fail(f"{file} has fewer than {row} rows.")
-    command = [sys.executable, "-m", "tunesmith.compute.preview", folder, str(limit)]
-    done = subprocess.run(command, input=raw, capture_output=True)
+    task = (folder, str(file), str(limit), str(line), "1")
+    command = [sys.executable, "-m", "tunesmith.compute.preview", *task]
+    done = subprocess.run(command, capture_output=True)
     if done.returncode:
         fail((done.stderr.decode().strip().splitlines() or ["The tokenizer broke off."])[-1])
-    texts = json.loads(done.stdout)
+    [seen] = json.loads(done.stdout)["rows"]
+    if seen["refused"]:
+        fail(f"Line {line}: {seen['refused']}")
     if as_json:
-        print_json(texts)
+        print_json(seen["texts"])
         return
-    for text in texts:
+    for text in seen["texts"]:
         _show_text(text)
 
 
@@ -187,13 +190,17 @@ def _model_folder(model: str, data_dir: Path | None) -> tuple[str, int]:
 
 def _show_text(text: dict[str, Any]) -> None:
     shown = Text()
-    for is_learned, tokens in groupby(text["tokens"], key=lambda pair: pair[1]):
-        said = "".join(piece for piece, _ in tokens)
+    for is_learned, pieces in groupby(text["pieces"], key=lambda piece: piece[2]):
+        said = "".join(piece for piece, *_ in pieces)
         shown.append(f"⟦{said}⟧" if is_learned else said, "bold green" if is_learned else "")
-    learned = sum(is_learned for _, is_learned in text["tokens"])
     console = Console()
     console.print(shown, soft_wrap=True)
-    console.print(f"{len(text['tokens'])} tokens, {learned} of them learned.", style="dim")
+    console.print(
+        f"{text['num_tokens']} tokens, {text['num_trained']} of them learned.", style="dim"
+    )
+    hidden = text["num_tokens"] - sum(count for _, count, _ in text["pieces"])
+    if hidden:
+        console.print(f"{hidden} of them are not shown.", style="dim")
     if text["num_cut"]:
         console.print(f"{text['num_cut']} more are beyond the model's limit.", style="yellow")
 

@@ -1,42 +1,87 @@
-"""`python -m tunesmith.compute.preview FOLDER MAX_TOKENS`: a row as a base model sees it.
+"""`python -m tunesmith.compute.preview FOLDER FILE MAX_TOKENS LINE COUNT`: rows as tokens.
 
-The row comes through standard input; its tokens go to standard output as JSON, each with whether
-the model learns to produce it. In a process of its own, as it needs the tokenizer.
+So many rows from a line on, which counts from 1; blank lines are none. Their tokens go to standard
+output as JSON, each with whether the model learns to produce it. In a process of its own, as it
+needs the tokenizer.
 """
 
 import json
+import os
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from tokenizers.decoders import DecodeStream
 
 from tunesmith.engine import data
 from tunesmith.engine.errors import BadConversation, UnsupportedModel
 from tunesmith.engine.examples import Example
 from tunesmith.engine.model import load_tokenizer
 
+MAX_PIECES = 4000  # shown of a text
+_NICENESS = 10  # whoever serves and trains goes first
 
-def preview(raw: bytes, tokenizer: Any, max_length_tokens: int) -> list[dict[str, Any]]:
+
+def preview(
+    path: Path, tokenizer: Any, max_length_tokens: int, first: int, count: int
+) -> dict[str, Any]:
+    with path.open("rb") as file:
+        from_there = islice(enumerate(file, start=1), first - 1, None)
+        rows = ((line, raw) for line, raw in from_there if raw.strip())
+        seen = [_row(*row, tokenizer, max_length_tokens) for row in islice(rows, count)]
+        return {"rows": seen, "has_more": next(rows, None) is not None}
+
+
+def _row(line: int, raw: bytes, tokenizer: Any, max_length_tokens: int) -> dict[str, Any]:
     """One text, or the two of a preference, the preferred first."""
-    whole, kept = data.encode_line(raw, tokenizer, max_length_tokens)
-    texts = zip(whole.examples, kept.examples, strict=True)
-    return [_text(one, part, tokenizer) for one, part in texts]
+    try:
+        whole, kept = data.encode_line(raw, tokenizer, max_length_tokens)
+    except BadConversation as error:
+        return {"line": line, "texts": [], "refused": error.message}
+    texts = [
+        _text(kept_text, len(whole_text.token_ids), tokenizer)
+        for whole_text, kept_text in zip(whole.examples, kept.examples, strict=True)
+    ]
+    return {"line": line, "texts": texts, "refused": None}
 
 
-def _text(whole: Example, kept: Example, tokenizer: Any) -> dict[str, Any]:
-    pieces = [tokenizer.decode([token]) for token in kept.token_ids]
+def _text(kept: Example, num_whole: int, tokenizer: Any) -> dict[str, Any]:
     return {
-        "tokens": [list(pair) for pair in zip(pieces, kept.loss_mask, strict=True)],
-        "num_cut": len(whole.token_ids) - len(kept.token_ids),
+        "num_tokens": len(kept.token_ids),
+        "num_trained": sum(kept.loss_mask),
+        "num_cut": num_whole - len(kept.token_ids),
+        "pieces": list(islice(_pieces(kept, tokenizer), MAX_PIECES)),
     }
 
 
-def main(folder: str, max_length_tokens: str) -> None:
+def _pieces(text: Example, tokenizer: Any) -> Iterator[tuple[str, int, bool]]:
+    """Text, how many tokens it is (more than one where they make one character), and whether they
+    are learned."""
+    stream, waiting = DecodeStream(skip_special_tokens=False), 0
+    for token_id, is_learned in zip(text.token_ids, text.loss_mask, strict=True):
+        waiting += 1
+        try:
+            piece = stream.step(tokenizer.backend_tokenizer, token_id)
+        except Exception:  # the only type that tokenizers raises; bytes that are no UTF-8
+            stream = DecodeStream(skip_special_tokens=False)
+            piece = tokenizer.decode([token_id])
+        if piece is not None:
+            yield piece, waiting, bool(is_learned)
+            waiting = 0
+    if waiting:
+        yield "\ufffd", waiting, bool(text.loss_mask[-1])
+
+
+def main(folder: str, path: str, max_length_tokens: str, first: str, count: str) -> None:
+    os.nice(_NICENESS)
     try:
         tokenizer = load_tokenizer(Path(folder))
-        texts = preview(sys.stdin.buffer.read(), tokenizer, int(max_length_tokens))
-    except (UnsupportedModel, BadConversation) as error:
+    except UnsupportedModel as error:
         sys.exit(error.message)
-    sys.stdout.write(json.dumps(texts))
+    seen = preview(Path(path), tokenizer, int(max_length_tokens), int(first), int(count))
+    sys.stdout.write(json.dumps(seen))
 
 
 if __name__ == "__main__":

@@ -55,13 +55,32 @@ def count_tokens(blobs: Blobs, blob: Blob, model: BaseModel) -> dict[str, Any]:
 @lru_cache(maxsize=32)
 def _counted(path: Path, folder: str, limit: int, fingerprint: str | None) -> dict[str, Any]:
     """The fingerprint tells a folder's content from what it was before."""
-    command = [sys.executable, "-m", "tunesmith.compute.tokens", folder, str(path), str(limit)]
+    return _computed("tokens", folder, path, limit)
+
+
+def rows_seen(
+    blobs: Blobs, blob: Blob, model: BaseModel, *, first: int, count: int
+) -> dict[str, Any]:
+    """So many rows from a line on, as the model sees them: see `compute.preview`."""
+    path = blobs.path(blob.sha256)
+    return _seen(path, model.folder, model.context_tokens, model.fingerprint, first, count)
+
+
+@lru_cache(maxsize=8)  # up to a few MB each
+def _seen(
+    path: Path, folder: str, limit: int, fingerprint: str | None, first: int, count: int
+) -> dict[str, Any]:
+    return _computed("preview", folder, path, limit, first, count)
+
+
+def _computed(module: str, *arguments: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"tunesmith.compute.{module}", *map(str, arguments)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=MAX_SECONDS, check=True)
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
         raise _broken_off() from error
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made
 
 
 def mend(blobs: Blobs, blob: Blob, against: Blob | None, header: bytes) -> Mended:

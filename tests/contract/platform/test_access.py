@@ -44,6 +44,10 @@ OPERATIONS: dict[str, tuple[Scope, str, str, int]] = {
     "create a dataset": (WRITE, "POST", "/datasets", 400),
     "list datasets": (READ, "GET", "/datasets", 200),
     "get a dataset": (READ, "GET", "/datasets/ds_x", 404),
+    "findings": (READ, "GET", "/datasets/ds_x/findings", 404),
+    "tokens of a dataset": (READ, "GET", "/datasets/ds_x/tokens", 404),
+    "rows of a dataset": (READ, "GET", "/datasets/ds_x/rows", 404),
+    "mend a dataset": (WRITE, "POST", "/datasets/ds_x/fix", 400),
     "delete a dataset": (WRITE, "DELETE", "/datasets/ds_x", 404),
 }
 KEYS = {

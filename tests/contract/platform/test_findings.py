@@ -1,11 +1,15 @@
 """The dataset doctor, on stored datasets."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
+import pytest
 
 from tests.contract.platform.support import refusal, upload
-from tests.contract.server import BASE
+from tests.contract.server import BASE, Server
+from tunesmith.app import TINY_FOLDER
 
 GOOD = [json.dumps({"prompt": f"{n} + 1 =", "completion": f"{n + 1}"}) for n in range(12)]
 
@@ -87,9 +91,47 @@ def test_a_dataset_that_is_not_there(http: httpx.Client) -> None:
     refusal(http.post("/datasets/ds_1/fix", json={}), 404, "not-found")
 
 
-def test_tokens_are_counted_for_a_base_model_that_there_is(http: httpx.Client) -> None:
-    path = f"/datasets/{stored(http, GOOD)}/tokens"
+@pytest.mark.parametrize("what", ["tokens", "rows"])
+def test_tokens_are_those_of_a_base_model_that_there_is(
+    http: httpx.Client, stranger: httpx.Client, what: str
+) -> None:
+    path = f"/datasets/{stored(http, GOOD)}/{what}"
 
     refusal(http.get(path), 422, "unprocessable")
     refusal(http.get(path, params={"baseModel": "nobody/nothing"}), 422, "unprocessable")
-    refusal(http.get("/datasets/ds_1/tokens", params={"baseModel": BASE}), 404, "not-found")
+    refusal(http.get(f"/datasets/ds_1/{what}", params={"baseModel": BASE}), 404, "not-found")
+    refusal(stranger.get(path, params={"baseModel": BASE}), 404, "not-found")
+
+
+@pytest.mark.parametrize("query", [{"line": 0}, {"line": "two"}, {"limit": 21}, {"limit": 0}])
+def test_a_look_at_rows_is_bounded(http: httpx.Client, query: dict[str, str | int]) -> None:
+    path = f"/datasets/{stored(http, GOOD)}/rows"
+
+    refusal(http.get(path, params={"baseModel": BASE, **query}), 400, "validation-error")
+
+
+@pytest.fixture
+def weights_of_base(server: Server) -> Iterator[None]:
+    """The server's base model has a folder with a tokenizer for once."""
+    with server.database.read() as store:
+        before = store.models.find_base(BASE)
+    assert before is not None
+    for model in (replace(before, folder=str(TINY_FOLDER)), before):
+        with server.database.write() as store:
+            store.models.put_base(model)
+        if model is not before:
+            yield
+
+
+@pytest.mark.usefixtures("weights_of_base")
+def test_rows_are_seen_with_what_is_learned_of_them(http: httpx.Client) -> None:
+    path = f"/datasets/{stored(http, GOOD)}/rows"
+    seen = http.get(path, params={"baseModel": BASE, "line": 11, "limit": 1}).json()
+
+    (row,) = seen["rows"]
+    (text,) = row["texts"]
+    assert (row["line"], row["refused"], seen["hasMore"]) == (11, None, True)
+    assert "".join(piece["text"] for piece in text["pieces"] if piece["learned"]) == "11<|end|>"
+    assert (
+        text["tokens"] == sum(piece["tokens"] for piece in text["pieces"]) > text["trainedTokens"]
+    )

@@ -107,8 +107,8 @@ def test_a_preview_shows_what_is_learned(tmp_path: Path) -> None:
     code, said = run("preview", file, "--model", model, "--row", "2", "--json")
     assert code == 0, said
     [text] = json.loads(said)
-    learned = "".join(piece for piece, is_learned in text["tokens"] if is_learned)
-    passed_over = "".join(piece for piece, is_learned in text["tokens"] if not is_learned)
+    learned = "".join(piece for piece, _, is_learned in text["pieces"] if is_learned)
+    passed_over = "".join(piece for piece, _, is_learned in text["pieces"] if not is_learned)
     assert "Second." in learned
     assert "Two?" in passed_over
     shown = run("preview", file, "--model", model, "--row", "2")[1]

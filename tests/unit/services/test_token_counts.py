@@ -52,8 +52,37 @@ def test_rows_that_teach_nothing_are_named_by_their_line(blobs: Blobs) -> None:
     assert counts["mask_sha256"] is None
 
 
+def test_a_rows_tokens_are_its_text_and_those_that_are_learned_are_marked(blobs: Blobs) -> None:
+    model = base_model(folder=str(TINY), context_tokens=64)
+    rows = [
+        conversation(("user", "Flag of France?"), ("assistant", "🇫🇷 voilà")),
+        conversation(("user", "why " * 100), ("assistant", "So.")),
+    ]
+    lines = [*json_lines(*ROWS[:2]), b"\n", b"no JSON\n", *json_lines(*rows)]
+    blob = blobs.put(b"".join(lines))
+    seen = examinations.rows_seen(blobs, blob, model, first=3, count=2)
+    refused, read = seen["rows"]
+    (text,) = read["texts"]
+
+    assert (refused["line"], read["line"], seen["has_more"]) == (4, 5, True)
+    assert "JSON" in refused["refused"]
+    assert sum(count for _, count, _ in text["pieces"]) == text["num_tokens"]
+    assert (
+        sum(count for _, count, is_learned in text["pieces"] if is_learned) == (text["num_trained"])
+    )
+    learned = "".join(piece for piece, _, is_learned in text["pieces"] if is_learned)
+    assert learned.startswith("🇫🇷 voilà")
+    tokenizer = load_tokenizer(TINY)
+    trained = data.open_file(blobs.path(blobs.put(lines[4]).sha256), tokenizer, 64)
+    assert "".join(p for p, *_ in text["pieces"]) == tokenizer.decode(trained[0].token_ids)
+    (beyond,) = examinations.rows_seen(blobs, blob, model, first=6, count=2)["rows"]
+    assert "beyond the limit of 64 tokens" in beyond["refused"]
+
+
 def test_a_model_whose_folder_is_gone_breaks_nothing(blobs: Blobs) -> None:
     blob = blobs.put(b"".join(json_lines(*ROWS)))
 
     with pytest.raises(Unavailable):
         examinations.count_tokens(blobs, blob, base_model(folder="/nowhere"))
+    with pytest.raises(Unavailable):
+        examinations.rows_seen(blobs, blob, base_model(folder="/nowhere"), first=1, count=1)

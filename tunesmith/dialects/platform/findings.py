@@ -1,5 +1,6 @@
 """What the dataset doctor says of a dataset, and a mended version of it."""
 
+from functools import partial
 from pathlib import PurePosixPath
 
 from anyio import to_thread
@@ -11,6 +12,7 @@ from tunesmith.dialects.platform import schemas_findings as wire
 from tunesmith.dialects.platform.auth import as_caller
 from tunesmith.doctor import mending
 from tunesmith.domain.accounts import Scope
+from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.files import Blob, File
 from tunesmith.http import foundation_of
@@ -20,6 +22,13 @@ from tunesmith.services.context import Context
 router = APIRouter(prefix="/datasets/{dataset_id}", tags=["datasets"])
 
 BASE_MODEL = {"type": "string", "description": "A base model's name. Required."}
+MAX_LINE = 1_000_000_000
+DEFAULT_ROWS, MAX_ROWS = 10, 20
+LINE = {
+    **{"type": "integer", "minimum": 1, "maximum": MAX_LINE, "default": 1},
+    "description": "The first line of the file to look at.",
+}
+LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_ROWS}
 AGAINST = {"type": "string", "description": "A dataset to validate with: finds what it has, too."}
 
 
@@ -39,16 +48,7 @@ async def list_findings(request: Request, dataset_id: str) -> wire.Findings:
 @router.get("/tokens", openapi_extra=documentation.query(baseModel=BASE_MODEL))
 async def count_tokens(request: Request, dataset_id: str) -> wire.Tokens:
     """What a base model would learn from a dataset. An extension; `/estimates` prices it."""
-    name = request.query_params.get("baseModel") or ""
-    async with as_caller(request, Scope.JOBS_READ, writes=False) as ctx:
-        file, _ = await run_in_threadpool(_files, ctx, dataset_id, None)
-        model = await run_in_threadpool(models.find_base, ctx, name)
-    if model is None:
-        raise InvalidRequest(
-            f"The model {name[:200]!r} is not available for fine-tuning.",
-            param="baseModel",
-            code="model_not_available",
-        )
+    file, model = await _file_and_model(request, dataset_id)
     counts = await to_thread.run_sync(
         examinations.count_tokens,
         foundation_of(request).house.blobs,
@@ -57,6 +57,25 @@ async def count_tokens(request: Request, dataset_id: str) -> wire.Tokens:
         limiter=request.app.state.examining,
     )
     return translate_findings.tokens(file, model.name, counts)
+
+
+@router.get(
+    "/rows", openapi_extra=documentation.query(baseModel=BASE_MODEL, line=LINE, limit=LIMIT)
+)
+async def list_rows(request: Request, dataset_id: str) -> wire.RowsSeen:
+    """Rows as tokens of a base model, with those that carry loss. An extension."""
+    asked = request.query_params
+    file, model = await _file_and_model(request, dataset_id)
+    first = translate.integer(asked, "line", 1, 1, MAX_LINE)
+    count = translate.integer(asked, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
+    seen = await to_thread.run_sync(
+        partial(examinations.rows_seen, first=first, count=count),
+        foundation_of(request).house.blobs,
+        file.blob,
+        model,
+        limiter=request.app.state.examining,
+    )
+    return translate_findings.rows(file, model.name, seen)
 
 
 @router.post("/fix", status_code=201, openapi_extra=schemas.openapi_body(wire.Fix))
@@ -87,6 +106,20 @@ async def fix_dataset(request: Request, dataset_id: str) -> wire.Fixed:
             title=(body.name or "").strip() or file.title,
         )
     return translate_findings.fixed(new, mended)
+
+
+async def _file_and_model(request: Request, dataset_id: str) -> tuple[File, BaseModel]:
+    name = request.query_params.get("baseModel") or ""
+    async with as_caller(request, Scope.JOBS_READ, writes=False) as ctx:
+        file, _ = await run_in_threadpool(_files, ctx, dataset_id, None)
+        model = await run_in_threadpool(models.find_base, ctx, name)
+    if model is None:
+        raise InvalidRequest(
+            f"The model {name[:200]!r} is not available for fine-tuning.",
+            param="baseModel",
+            code="model_not_available",
+        )
+    return file, model
 
 
 def _files(ctx: Context, dataset_id: str, against: str | None) -> tuple[File, File | None]:

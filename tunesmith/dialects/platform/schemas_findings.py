@@ -86,3 +86,37 @@ class Tokens(BaseModel):
     histogram: list[TokenColumn]
     refused: list[RefusedRow]
     mask: str | None
+
+
+class Piece(BaseModel):
+    """A token as text; several where only together they are a character."""
+
+    text: str
+    tokens: int
+    learned: bool
+
+
+class TextSeen(BaseModel):
+    """`pieces` are the first 4,000; `cutTokens` are beyond the model's context, so never seen."""
+
+    tokens: int
+    trainedTokens: int
+    cutTokens: int
+    pieces: list[Piece]
+
+
+class RowSeen(BaseModel):
+    """Two texts are a preference, the preferred first; none where the row is refused."""
+
+    line: int
+    texts: list[TextSeen]
+    refused: str | None
+
+
+class RowsSeen(BaseModel):
+    """Rows as a base model sees them, with what it learns to produce: what carries loss."""
+
+    dataset: str
+    baseModel: str
+    rows: list[RowSeen]
+    hasMore: bool

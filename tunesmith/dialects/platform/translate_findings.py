@@ -52,3 +52,29 @@ def tokens(file: File, model: str, counts: dict[str, Any]) -> wire.Tokens:
         refused=[wire.RefusedRow(**row) for row in counts["refused"]],
         mask=counts["mask_sha256"],
     )
+
+
+def rows(file: File, model: str, seen: dict[str, Any]) -> wire.RowsSeen:
+    return wire.RowsSeen(
+        dataset=translate.dataset_id(file.id),
+        baseModel=model,
+        rows=[
+            wire.RowSeen(
+                line=row["line"], texts=list(map(_text, row["texts"])), refused=row["refused"]
+            )
+            for row in seen["rows"]
+        ],
+        hasMore=seen["has_more"],
+    )
+
+
+def _text(seen: dict[str, Any]) -> wire.TextSeen:
+    return wire.TextSeen(
+        tokens=seen["num_tokens"],
+        trainedTokens=seen["num_trained"],
+        cutTokens=seen["num_cut"],
+        pieces=[
+            wire.Piece(text=text, tokens=count, learned=is_learned)
+            for text, count, is_learned in seen["pieces"]
+        ],
+    )
