@@ -126,7 +126,8 @@ def weights_of_base(server: Server) -> Iterator[None]:
 @pytest.mark.usefixtures("weights_of_base")
 def test_rows_are_seen_with_what_is_learned_of_them(http: httpx.Client) -> None:
     path = f"/datasets/{stored(http, GOOD)}/rows"
-    seen = http.get(path, params={"baseModel": BASE, "line": 11, "limit": 1}).json()
+    asked = {"baseModel": BASE, "line": 11, "limit": 1}
+    seen = http.get(path, params=asked, timeout=120).json()  # a tokenizer is loaded for it
 
     (row,) = seen["rows"]
     (text,) = row["texts"]
