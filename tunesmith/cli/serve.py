@@ -17,6 +17,7 @@ import uvicorn
 from rich.text import Text
 
 from tunesmith import app as application
+from tunesmith.cli import heap
 from tunesmith.cli.options import DataDir, fail, load_settings, traced
 from tunesmith.cli.output import Console
 from tunesmith.cli.ownership import DataFolderInUse, announce, owned
@@ -73,6 +74,7 @@ def server(
 def _run(settings: Settings, *, has_worker: bool, opens_browser: bool = False) -> None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         fail("TLS needs both: --tls-cert and --tls-key.")
+    heap.share_one_heap()
     is_leaving = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _leave(is_leaving))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import tls
+from tunesmith.cli import heap, tls
 from tunesmith.cli.options import fail, load_settings, traced
 from tunesmith.compute.local import LocalLauncher
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated
@@ -50,6 +50,7 @@ def worker(
             "Set TUNESMITH_API_KEY to a worker's key; the server makes one with "
             "`tunesmith keys create --scopes worker`."
         )
+    heap.share_one_heap()
     is_leaving = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _leave(is_leaving))

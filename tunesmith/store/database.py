@@ -84,6 +84,7 @@ class Database:
             poolclass=sa.QueuePool,
             pool_size=num_connections,
             max_overflow=0,
+            pool_use_lifo=True,  # few of them are warm: each has a cache of pages of its own
             json_serializer=partial(json.dumps, ensure_ascii=False),  # keys are found as written
         )
         self._write_lock: Any = nullcontext()
