@@ -34,13 +34,11 @@ def measure(session: Session, model: str, workload: str, counts: Sequence[int]) 
         Small(prepared(session, model, workload, EQUAL_EXAMPLES, skip=number * EQUAL_EXAMPLES))
         for number in range(most)
     ]
-    for count in counts:
-        _ours(session, model, workload, f"{count} equal", equal[:count])
     best = _quickest_peer(session, model, workload, equal[0])
     _in_turn(session, model, workload, equal, best, counts)
-    _in_parallel(
-        session, model, workload, equal, best, [count for count in counts if 1 < count <= 8]
-    )
+    _in_parallel(session, model, workload, equal, best, [count for count in counts if count > 1])
+    for count in counts:
+        _ours(session, model, workload, f"{count} equal", equal[:count])
 
 
 def measure_mixed(session: Session, model: str, workload: str) -> None:
@@ -49,16 +47,15 @@ def measure_mixed(session: Session, model: str, workload: str) -> None:
         for number, (size, rank) in enumerate(MIXED)
     ]
     known = {"model": model, "workload": workload, "jobs": "8 mixed"}
+    best = _quickest_peer(session, model, workload, mixed[0])
+    if not session.known("makespan", **known, configuration=f"{best.name} in turn"):
+        began_at = time.monotonic()
+        for small in mixed:
+            _train(session, model, workload, small, best)
+        seconds = time.monotonic() - began_at
+        _add(session, model, workload, "8 mixed", f"{best.name} in turn", seconds)
     if not session.known("makespan", **known, configuration="tunesmith"):
         _ours_mixed(session, model, workload, mixed)
-    best = _quickest_peer(session, model, workload, mixed[0])
-    if session.known("makespan", **known, configuration=f"{best.name} in turn"):
-        return
-    began_at = time.monotonic()
-    for small in mixed:
-        _train(session, model, workload, small, best)
-    seconds = time.monotonic() - began_at
-    _add(session, model, workload, "8 mixed", f"{best.name} in turn", seconds)
 
 
 def _ours_mixed(session: Session, model: str, workload: str, mixed: list[Small]) -> None:

@@ -7,6 +7,7 @@ from statistics import median
 from benchmarks import plots, tables
 from benchmarks.goals import goals_table
 from benchmarks.plots import Bar
+from benchmarks.serving import report as serving
 from benchmarks.tables import OURS, Results
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,10 @@ def section(results: Results) -> str:
     if tables.measured(results, "makespan"):
         parts += ["### Several jobs", tables.makespan_table(results)]
         parts += ["![Makespan](images/makespan.svg)"]
+    if tables.measured(results, "answers"):
+        parts += ["### Answers while it trains", tables.answers_table(results)]
+    if many := serving.section():
+        parts += ["### Answers of many adapters", many]
     return "\n\n".join(parts) + "\n"
 
 
@@ -98,7 +103,7 @@ def throughput_plot(results: Results) -> str:
 def makespan_plot(results: Results) -> str:
     records = tables.measured(results, "makespan")
     groups: dict[tuple[str, str, str], dict[str, list[float]]] = {}
-    for record in records:
+    for record in sorted(records, key=tables.size_of_makespan):
         of_jobs = groups.setdefault((record["model"], record["workload"], record["jobs"]), {})
         of_jobs.setdefault(record["configuration"], []).append(record["seconds"])
     return plots.bars(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import makespan, report, starts, throughput
+from benchmarks import answers, makespan, report, starts, throughput
 from benchmarks.peers import environments
 from benchmarks.session import OutOfTime, Session
 from benchmarks.workloads import WORKLOADS
 
 HERE = Path(__file__).parent
-PARTS = ("sweep", "turns", "ablation", "starts", "makespan")
+PARTS = ("sweep", "turns", "ablation", "starts", "makespan", "answers")
 
 
 def main() -> None:
@@ -35,9 +35,11 @@ def main() -> None:
         is_quick=arguments.quick,
         is_full=arguments.full,
         is_preliminary=arguments.preliminary,
-        goes_on=arguments.go_on,
+        goes_on=arguments.go_on or arguments.again is not None,
         minutes=arguments.minutes,
     )
+    if arguments.again is not None:
+        _forget(session, arguments)
     began_at = time.monotonic()
     try:
         for part in arguments.parts:
@@ -63,11 +65,29 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--minutes", type=float, default=600, help="begin nothing after so many")
     parser.add_argument("--go-on", action="store_true", help="keep what was measured before")
+    parser.add_argument(
+        "--again",
+        nargs="*",
+        metavar="CONFIGURATION",
+        help="go on, but measure anew what is asked for here, of all configurations or of these",
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--models", nargs="+", choices=("tiny", "S", "M"))
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS))
     parser.add_argument("--preliminary", action="store_true", help="mark the results so")
     return parser.parse_args()
+
+
+def _forget(session: Session, arguments: argparse.Namespace) -> None:
+    """What belongs to the parts, models and workloads that are asked for."""
+    along = {"turns": ["checks", "losses"]}
+    parts = [name for part in arguments.parts for name in (part, *along.get(part, []))]
+    session.forget(
+        parts,
+        model=arguments.models or ["S"],
+        workload=arguments.workloads,
+        configuration=arguments.again or None,
+    )
 
 
 def _sweep(session: Session, arguments: argparse.Namespace) -> None:
@@ -92,7 +112,8 @@ def _ablation(session: Session, arguments: argparse.Namespace) -> None:
     if session.is_quick:
         return
     for model in arguments.models or ["S"]:
-        throughput.ablate(session, model, "replies", steps=5 if session.is_full else 2)
+        for workload in arguments.workloads or ["replies"]:
+            throughput.ablate(session, model, workload, repeats=5 if session.is_full else 2)
 
 
 def _starts(session: Session, arguments: argparse.Namespace) -> None:
@@ -103,12 +124,19 @@ def _starts(session: Session, arguments: argparse.Namespace) -> None:
 def _makespan(session: Session, arguments: argparse.Namespace) -> None:
     if session.is_quick:
         return
-    counts = (1, 4, 8, 16) if session.is_full else (1, 4, 8)
+    counts = (1, 4, 8, 16)
     for model in arguments.models or ["S"]:
         makespan.measure(session, model, "gsm8k", counts)
         makespan.measure_mixed(session, model, "gsm8k")
         if session.is_full:
             makespan.measure(session, model, "banking77", counts)
+
+
+def _answers(session: Session, arguments: argparse.Namespace) -> None:
+    if session.is_quick:
+        return
+    for model in arguments.models or ["S"]:
+        answers.measure(session, model)
 
 
 _PARTS = {
@@ -117,6 +145,7 @@ _PARTS = {
     "ablation": _ablation,
     "starts": _starts,
     "makespan": _makespan,
+    "answers": _answers,
 }
 
 

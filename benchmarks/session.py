@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,15 +43,12 @@ class Session:
     began_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        made_at = datetime.now(UTC).isoformat(timespec="minutes")
         self._about = {
-            "made_at": made_at,
-            "commit": _git("rev-parse", "--short", "HEAD"),
+            **about(),
             "is_preliminary": self.is_preliminary,
             "clock": self.clock,
             "threads": self.threads,
             "device": self.device,
-            "machine": _machine(),
         }
         if self.goes_on and self.out.exists():
             self.records = json.loads(self.out.read_text(encoding="utf-8"))["records"]
@@ -66,9 +64,22 @@ class Session:
             raise OutOfTime
         return found
 
+    def forget(self, parts: Sequence[str], **among: Sequence[str] | None) -> None:
+        """Drop the records of these parts with one of these values in each of the fields named."""
+        self.records = [
+            record
+            for record in self.records
+            if record["part"] not in parts
+            or not all(
+                values is None or record.get(key, values[0]) in values
+                for key, values in among.items()
+            )
+        ]
+
     def add(self, part: str, text: str, **fields: Any) -> Record:
         """Keep a record, on disk at once, and say so."""
-        record = {"part": part, "commit": self._about["commit"], **fields}
+        commit, made_at = self._about["commit"], self._about["made_at"]
+        record = {"part": part, "commit": commit, "made_at": made_at, **fields}
         self.records.append(record)
         self._write()
         minutes, seconds = divmod(int(time.monotonic() - self.began_at), 60)
@@ -87,6 +98,15 @@ class Session:
         content = {**self._about, "load_at_end": os.getloadavg()[0], "records": self.records}
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         aside.replace(self.out)
+
+
+def about() -> dict[str, Any]:
+    """When, of which commit and on what a measurement is made."""
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "machine": _machine(),
+    }
 
 
 def _machine() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 Results = dict[str, Any]
 Record = dict[str, Any]
 OURS = "tunesmith"
+ALL_THERE_IS = "+ shared prefixes once"  # the row of the ablation with everything
 MAX_GRADIENT_ERROR = 1e-5
 MAX_LOGITS_ERROR = 1e-4
 LOSS_MARGIN = 0.005  # of the loss: peers draw other first weights than we do
@@ -185,21 +186,23 @@ def _cell(results: Results, tried: list[Record]) -> str:
 
 
 def ablation_table(results: Results) -> str:
+    """Medians; the first row of a workload is what the others are compared to."""
     records = measured(results, "ablation")
     rows = []
-    for record in records:
-        peers = [r for r in records if r["model"] == record["model"]]
-        ratio = rate(results, record) / rate(results, peers[0])
-        rows.append(
-            [
-                f"{record['model']} {record['workload']}",
-                record["configuration"],
-                f"{rate(results, record):,.0f}",
-                f"{ratio:.2f}",
-                _gigabytes(record["result"]["peak_bytes"]),
-            ]
-        )
-    return table(["Workload", "With", "Tokens/s", "vs textbook", "Peak GB"], rows)
+    for model, workload in _distinct(records, "model", "workload"):
+        of_both = measured(results, "ablation", model=model, workload=workload)
+        rates: dict[str, list[float]] = {}
+        peaks: dict[str, list[float]] = {}
+        for record in of_both:
+            rates.setdefault(record["configuration"], []).append(rate(results, record))
+            peaks.setdefault(record["configuration"], []).append(record["result"]["peak_bytes"])
+        first, everything = (median(rates[name]) for name in (next(iter(rates)), ALL_THERE_IS))
+        for name, of_it in rates.items():
+            shown = [f"{model} {workload}", name, Spread(of_it).text("{:,.0f}".format)]
+            ratios = [f"{median(of_it) / first:.2f}", f"{median(of_it) / everything:.2f}"]
+            rows.append([*shown, *ratios, _gigabytes(median(peaks[name]))])
+    head = ["Workload", "With", "Tokens/s", "vs textbook", "vs all", "Peak GB"]
+    return table(head, rows)
 
 
 def starts_table(results: Results) -> str:
@@ -212,17 +215,47 @@ def starts_table(results: Results) -> str:
 
 
 def makespan_table(results: Results) -> str:
-    records = measured(results, "makespan")
+    records = sorted(measured(results, "makespan"), key=size_of_makespan)
     rows = []
     for model, workload, jobs in _distinct(records, "model", "workload", "jobs"):
         of_it = measured(results, "makespan", model=model, workload=workload, jobs=jobs)
-        ours = median(r["seconds"] for r in of_it if r["configuration"] == OURS)
-        for record in of_it:
-            is_ours = record["configuration"] == OURS
-            ratio = "" if is_ours else f"{record['seconds'] / ours:.1f}"
-            who = [f"{model} {workload}", jobs, record["configuration"]]
-            rows.append([*who, f"{record['seconds']:.1f} s", ratio])
+        seconds = {
+            name: Spread([r["seconds"] for r in of_it if r["configuration"] == name])
+            for (name,) in _distinct(of_it, "configuration")
+        }
+        for name, took in sorted(seconds.items(), key=lambda item: item[0] != OURS):
+            is_compared = name != OURS and OURS in seconds
+            ratio = f"{took.middle / seconds[OURS].middle:.1f}" if is_compared else ""
+            who = [f"{model} {workload}", jobs, name]
+            rows.append([*who, took.text("{:.1f} s".format), ratio])
     return table(["Workload", "Jobs", "", "Makespan", "times ours"], rows)
+
+
+def size_of_makespan(record: Record) -> tuple[str, str, str, int]:
+    """By which its records are shown: equal jobs before mixed ones, few before many."""
+    number, kind = record["jobs"].split()
+    return record["model"], record["workload"], kind, int(number)
+
+
+def answers_table(results: Results) -> str:
+    rows = []
+    for record in measured(results, "answers"):
+        first = [answer["first_token_seconds"] for answer in record["answers"]]
+        later = [
+            (answer["seconds"] - answer["first_token_seconds"]) / (answer["completion_tokens"] - 1)
+            for answer in record["answers"]
+            if answer["completion_tokens"] > 1
+        ]
+        rows.append(
+            [
+                f"{record['model']}, {record['host']}",
+                f"{median(first):.3f} s, {max(first):.3f} s",
+                f"{1000 * median(later):.0f} ms",
+                f"{median(steps):.2f} s" if (steps := record["step_seconds"]) else "",
+            ]
+        )
+    head = ["The host", "First token: median, longest", "Each further token", "A training step"]
+    return table(head, rows)
 
 
 def _gigabytes(num_bytes: float) -> str:

@@ -13,6 +13,8 @@ from benchmarks.session import Session
 from benchmarks.workloads import WORKLOADS, Files
 
 NUM_LOSSES = 3  # curves of a peer, each from other first weights
+SMALL, LARGE = "S", "M"
+NUM_TRIED = 4  # of the peers' settings on the larger model: those that are the best on the smaller
 NUM_CHECKED = 8  # examples; the plain way holds all their logits at once
 
 
@@ -45,12 +47,30 @@ def sweep(session: Session, model: str, workload: str) -> list[Configuration]:
     else:
         files = prepared(session, model, workload, EXAMPLES_PER_STEP)
         candidates = configurations.peers(method, files.num_tokens / files.num_examples)
+    if model == LARGE:
+        candidates = _best_of(session, SMALL, workload, candidates)
     rates = []
     for candidate in candidates:
         found = _measure(session, "sweep", model, workload, candidate, 1)
         if found is not None:
             rates.append((session.rate(found), candidate))
     return [max(rates, key=lambda rated: rated[0])[1]] if rates else []
+
+
+def _best_of(
+    session: Session, model: str, workload: str, candidates: list[Configuration]
+) -> list[Configuration]:
+    """Those that were the quickest on another model; all where it was not measured."""
+    rates = {
+        record["configuration"]: session.rate(record["result"])
+        for record in session.records
+        if (record["part"], record.get("model"), record.get("workload"))
+        == ("sweep", model, workload)
+        and "result" in record
+    }
+    tried = [candidate for candidate in candidates if candidate.name in rates]
+    tried.sort(key=lambda candidate: -rates[candidate.name])
+    return tried[:NUM_TRIED] or candidates
 
 
 def check(session: Session, model: str, workload: str) -> None:
@@ -64,9 +84,10 @@ def check(session: Session, model: str, workload: str) -> None:
     session.add("checks", text, model=model, workload=workload, **found)
 
 
-def ablate(session: Session, model: str, workload: str, steps: int) -> None:
-    for row in configurations.ablation():
-        _measure(session, "ablation", model, workload, row, steps)
+def ablate(session: Session, model: str, workload: str, repeats: int) -> None:
+    for repeat in range(repeats):
+        for row in configurations.ablation():
+            _measure(session, "ablation", model, workload, row, 2, seed=repeat)
 
 
 def prepared(
