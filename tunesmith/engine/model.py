@@ -86,7 +86,8 @@ class BaseModel:
             quantized.put_in(network, device)
         network.eval().requires_grad_(False).to(device)
         _put_own_attention_in(network)
-        if device == "cpu" and network.dtype == torch.bfloat16:
+        is_cpu = device == "cpu"
+        if is_cpu and network.dtype == torch.bfloat16 and thin_linear.is_worthwhile():
             thin_linear.put_in(network)
         model = cls(network, tokenizer, folder, name=name or folder.name)
         model.quantization = quantization
