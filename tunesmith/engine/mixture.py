@@ -91,7 +91,7 @@ class Seating:
     of a token are; `is_nothing` marks those that it has not.
     """
 
-    tokens: Tensor
+    tokens: slice | Tensor
     places: slice
     source: Tensor | None
     found: Tensor | None
@@ -101,13 +101,17 @@ class Seating:
         a, b = a[self.places], b[self.places]
         own = x[self.tokens].to(a.dtype)
         seated = own if self.source is None else own[self.source]
-        result = ((seated.view(len(a), -1, own.shape[-1]) @ a) @ b).flatten(0, 1)
+        hidden = torch.bmm(seated.view(len(a), -1, own.shape[-1]), a)
+        result = torch.bmm(hidden, b).flatten(0, 1)
         if self.found is not None:
             parts = result[self.found]  # (tokens, most, out)
             if self.is_nothing is not None:
                 parts.masked_fill_(self.is_nothing, 0)
             result = parts.sum(1)
-        y.index_add_(0, self.tokens, result.to(y.dtype))
+        if isinstance(self.tokens, slice):
+            y[self.tokens].add_(result)
+        else:
+            y.index_add_(0, self.tokens, result.to(y.dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,13 @@ def mixture(stack: AdapterStack, adapters: Sequence[tuple[Named | None, int]]) -
     return Mixture(ranges, stack, _seating(stack, singles))
 
 
+def _run_of(positions: list[int], device: torch.device) -> slice | Tensor:
+    """Views spare copies: a slice where the positions follow one another."""
+    run = range(positions[0], positions[0] + len(positions))
+    is_run = positions == list(run)
+    return slice(run.start, run.stop) if is_run else torch.tensor(positions, device=device)
+
+
 def _seating(stack: AdapterStack, singles: Sequence[tuple[int, Named]]) -> Seating:
     adapters = dict(named for _, named in singles)
     device = next(iter(adapters.values())).flat.device
@@ -162,7 +173,7 @@ def _seating(stack: AdapterStack, singles: Sequence[tuple[int, Named]]) -> Seati
     for number, (_, (name, _)) in enumerate(singles):
         for place in places[name]:
             standing[place - first].append(number)
-    tokens = torch.tensor([start for start, _ in singles], device=device)
+    tokens = _run_of([start for start, _ in singles], device)
     used = slice(first, last)
     if standing == [[number] for number in range(len(singles))]:
         return Seating(tokens, used, None, None, None)
