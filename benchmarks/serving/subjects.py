@@ -13,7 +13,7 @@ from tunesmith.engine.sample import Sampler
 from tunesmith.engine.spec import SampleSpec
 
 ROWS = 8  # of a batch
-Subject = Callable[[], int]  # answers once; returns how many tokens it wrote
+Subject = Callable[[int], int]  # writes so many tokens in each row; returns how many in all
 Names = Sequence[str | None]  # of adapters, row by row; None: the base
 
 
@@ -35,8 +35,8 @@ def spec(row: int, prompt: list[int], adapter: str | None, num_tokens: int) -> S
     )
 
 
-def ours(model: BaseModel, names: Names, num_tokens: int) -> Subject:
-    def answer() -> int:
+def ours(model: BaseModel, names: Names) -> Subject:
+    def answer(num_tokens: int) -> int:
         sampler = Sampler(model, max_prefix_bytes=0)
         for row, prompt in enumerate(prompts(len(names))):
             sampler.submit(spec(row, prompt, names[row], num_tokens))
@@ -56,7 +56,7 @@ def drain(sampler: Sampler) -> int:
     return written
 
 
-def generate(model: Any, num_rows: int, num_tokens: int, names: list[str] | None) -> Subject:
+def generate(model: Any, num_rows: int, names: list[str] | None) -> Subject:
     """A static batch, padded on the left."""
     rows = prompts(num_rows)
     width = max(map(len, rows))
@@ -64,7 +64,7 @@ def generate(model: Any, num_rows: int, num_tokens: int, names: list[str] | None
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     more = {} if names is None else {"adapter_names": names}
 
-    def answer() -> int:
+    def answer(num_tokens: int) -> int:
         return int(written(model, padded, mask, num_tokens, **more).numel())
 
     return answer
