@@ -19,17 +19,20 @@ NUM_CHECKED = 8  # examples; the plain way holds all their logits at once
 
 
 def measure(session: Session, model: str, workload: str, *, repeats: int, steps: int) -> None:
-    """`steps` are those of the turns; the sweep measures one."""
-    check(session, model, workload)
+    """`steps` are those of the turns; the sweep measures one.
+
+    What is timed comes first: the checks may follow in another call, on a machine that is not quiet.
+    """
     best = sweep(session, model, workload)
-    if best and not _meets_the_same_steps(best[0]):
-        for seed in range(NUM_LOSSES):
-            peer = configurations.quick_peers()[-1]
-            _measure(session, "losses", model, workload, peer, steps, seed)
     for repeat in range(repeats):
         turn = [OURS, *best] if repeat % 2 == 0 else [*reversed(best), OURS]
         for configuration in turn:
             _measure(session, "turns", model, workload, configuration, steps, seed=repeat)
+    check(session, model, workload)
+    if best and not _meets_the_same_steps(best[0]):
+        for seed in range(NUM_LOSSES):
+            peer = configurations.quick_peers()[-1]
+            _measure(session, "losses", model, workload, peer, steps, seed)
 
 
 def _meets_the_same_steps(peer: Configuration) -> bool:
