@@ -21,7 +21,7 @@ NUM_CHECKED = 8  # examples; the plain way holds all their logits at once
 def measure(session: Session, model: str, workload: str, *, repeats: int, steps: int) -> None:
     """`steps` are those of the turns; the sweep measures one.
 
-    What is timed comes first: the checks may follow in another call, on a machine that is not quiet.
+    What is timed comes first: the checks may follow in another call, on a busy machine.
     """
     best = sweep(session, model, workload)
     for repeat in range(repeats):
