@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import BASE, conversations
-from tests.e2e.service import PATIENCE_SECONDS, TUNESMITH, Service
+from tests.e2e.service import ADMIN_KEY, PATIENCE_SECONDS, TUNESMITH, Service
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,20 @@ def test_a_job_is_watched_with_its_curve_and_ctrl_c_leaves_it_alone(
     assert "Traceback" not in terminal.seen
     assert json.loads(service.run("jobs", "show", job_id, "--json"))["status"] == "running"
     assert "cancelled" in service.run("jobs", "stop", job_id)
+
+
+def test_tokens_are_counted_here_and_by_a_server_elsewhere_alike(
+    service: Service, rows: Path
+) -> None:
+    command = ["data", "check", str(rows), "--model", BASE, "--json"]
+    here = json.loads(service.run(*command))["tokens"]
+    environment = service.environment
+    environment |= {"TUNESMITH_URL": service.url, "TUNESMITH_API_KEY": ADMIN_KEY}
+    before = service.run("files", "list")
+    told = subprocess.run([*TUNESMITH, *command], env=environment, capture_output=True, check=True)
+    assert json.loads(told.stdout)["tokens"] == here
+    assert here["estimate"]["hyperparameters"]["epochs"] == here["num_epochs"]
+    assert service.run("files", "list") == before
 
 
 def test_the_machine_is_examined_while_the_service_runs(service: Service) -> None:

@@ -35,8 +35,9 @@ def ask(
     body: Any = None,
     *,
     organization: str | None = None,
+    prefix: str = dialect.PREFIX,
 ) -> Any:
-    """Ask the admin API, for the organization that is named.
+    """Ask the admin API, or that of another prefix, for the organization that is named.
 
     Of the server at TUNESMITH_URL where there is a key for it and no folder was named; else of the
     data folder, in the name of its operator: of its running server, or of one inside here.
@@ -47,12 +48,12 @@ def ask(
     if data_dir is not None or settings.api_key is None:
         try:
             with owned(settings.data_dir):
-                return asyncio.run(_ask_in_here(settings, method, dialect.PREFIX + path, body))
+                return asyncio.run(_ask_in_here(settings, method, prefix + path, body))
         except DataFolderInUse as error:
             if error.url is None:
                 fail("The server of this data folder is just starting; try again in a second.")
     with connected(data_dir) as remote:
-        answer = remote.ask(method, dialect.PREFIX + path, json=body)
+        answer = remote.ask(method, prefix + path, json=body)
     return answer.json() if answer.content else None
 
 

@@ -6,7 +6,7 @@ import typer
 
 from tunesmith.cli.reading import with_progress, written
 from tunesmith.doctor import mending
-from tunesmith.doctor.examination import Examination, held_by, whole_lines
+from tunesmith.doctor.examination import Examination, examine, held_by
 from tunesmith.doctor.leaks import Held
 from tunesmith.doctor.report import Report
 from tunesmith.domain.hyperparameters import Method
@@ -18,15 +18,8 @@ def held(path: Path) -> Held:
 
 
 def examined(path: Path, method: Method | None, held: Held | None) -> Report:
-    report, examination = Report(), Examination(method, held)
     with path.open("rb") as file:
-        for raw, line in whole_lines(with_progress(file, "checking")):
-            for finding in examination.check(raw, line):
-                report.add(finding)
-    for finding in examination.finish():
-        report.add(finding)
-    report.num_examples = examination.num_examples
-    return report
+        return examine(with_progress(file, "checking"), method, held)
 
 
 def mend(path: Path, target: Path, method: Method | None, held: Held | None) -> dict[str, object]:

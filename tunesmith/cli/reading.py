@@ -4,12 +4,25 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tunesmith.domain.datasets import read_lines
+
+File = Annotated[Path, typer.Argument(help="JSON lines: one example a line.")]
+
+
+@contextmanager
+def files_at_hand() -> Iterator[None]:
+    """Ends the program where a file cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        typer.secho(f"{error.filename}: {error.strerror}.", fg=typer.colors.RED, err=True)
+        raise typer.Exit(2) from None
 
 
 @contextmanager
@@ -41,3 +54,7 @@ def with_progress(file: BinaryIO, what: str) -> Iterable[bytes]:
             yield raw
             if number % 100 == 0:
                 bar.update(task, completed=file.tell())
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}" if number else f"no {what}s"

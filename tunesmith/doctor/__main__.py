@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 from tunesmith.doctor import frames, mending
-from tunesmith.doctor.examination import Examination, held_by, whole_lines
+from tunesmith.doctor.examination import Examination, examine, held_by
 from tunesmith.doctor.leaks import Held
-from tunesmith.doctor.report import Report
 from tunesmith.domain.datasets import read_lines
 
 _NICENESS = 10  # whoever serves and trains goes first
@@ -21,7 +20,9 @@ def main(task: str, path: Path, against: Path | None) -> None:
     os.nice(_NICENESS)
     held = None if against is None else _held(against)
     if task == "check":
-        sys.stdout.write(json.dumps(_checked(path, held).as_json()))
+        with path.open("rb") as file:
+            report = examine(read_lines(file), held=held)
+        sys.stdout.write(json.dumps(report.as_json()))
     else:
         _mend(path, held)
 
@@ -29,18 +30,6 @@ def main(task: str, path: Path, against: Path | None) -> None:
 def _held(path: Path) -> Held:
     with path.open("rb") as file:
         return held_by(read_lines(file))
-
-
-def _checked(path: Path, held: Held | None) -> Report:
-    report, examination = Report(), Examination(held=held)
-    with path.open("rb") as file:
-        for raw, line in whole_lines(read_lines(file)):
-            for finding in examination.check(raw, line):
-                report.add(finding)
-    for finding in examination.finish():
-        report.add(finding)
-    report.num_examples = examination.num_examples
-    return report
 
 
 def _mend(path: Path, held: Held | None) -> None:

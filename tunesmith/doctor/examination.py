@@ -7,6 +7,7 @@ from tunesmith.doctor import encoding, form, privacy, tools
 from tunesmith.doctor.findings import Finding, Patch
 from tunesmith.doctor.leaks import Held
 from tunesmith.doctor.repeats import Repeats
+from tunesmith.doctor.report import Report
 from tunesmith.doctor.rows import content
 from tunesmith.domain import datasets
 from tunesmith.domain.datasets import MAX_LINE_BYTES, DatasetSummary
@@ -86,6 +87,20 @@ class Examination:
         except InvalidTrainingData as error:
             return form.refusal(error, row)
         return None
+
+
+def examine(
+    lines: Iterable[bytes], method: Method | None = None, held: Held | None = None
+) -> Report:
+    """A whole file."""
+    report, examination = Report(), Examination(method, held)
+    for raw, line in whole_lines(lines):
+        for finding in examination.check(raw, line):
+            report.add(finding)
+    for finding in examination.finish():
+        report.add(finding)
+    report.num_examples = examination.num_examples
+    return report
 
 
 def _mending(row: dict[str, Any], findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -63,7 +63,9 @@ class Rule(StrEnum):
     IBAN = "privacy.iban"
     SECRET = "privacy.secret"
 
-    NOT_LEARNABLE = "tokens.not-learnable"  # what a base model's tokenizer and template show
+    # What a base model's tokenizer and chat template show.
+    NOT_LEARNABLE = "tokens.not-learnable"
+    TRUNCATED = "tokens.truncated"
 
 
 _NOTICES = frozenset({Rule.BLANK_LINE, Rule.BYTE_ORDER_MARK, Rule.NO_LAST_ANSWER})

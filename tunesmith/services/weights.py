@@ -100,6 +100,12 @@ def describe(
     )
 
 
+def context_tokens(folder: Path) -> int:
+    """How long a text a model's positions allow; `InvalidRequest` where it is no model's folder."""
+    config = _read_config(folder)
+    return _context_tokens(config.get("text_config", config))
+
+
 def state_of(model: BaseModel) -> State:
     """Weights that are changed in the middle alone, sizes kept, are taken for the same."""
     folder = Path(model.folder)

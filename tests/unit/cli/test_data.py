@@ -5,8 +5,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+import tunesmith
 from tests.factories import conversation, json_lines
 from tunesmith.cli.main import app
+
+TINY = Path(tunesmith.__file__).parent / "assets" / "tunesmith-tiny"
 
 
 def data(*arguments: object) -> Result:
@@ -79,3 +82,31 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "No such file" in result.stderr
+
+
+def test_what_a_model_makes_of_a_file_that_is_mended_first(good: Path, tmp_path: Path) -> None:
+    long = conversation(("user", "Count."), ("assistant", "one two three " * 1200))
+    good.write_bytes(good.read_bytes().replace(b'"user"', b'"human"') + json_lines(long)[0])
+    arguments = ("check", good, "--model", TINY, "--epochs", "2")
+    waits = data(*arguments)
+    mended = data(*arguments, "--fix", tmp_path / "new.jsonl", "--json")
+    answer = json.loads(mended.stdout)
+    shown = data("check", tmp_path / "new.jsonl", *arguments[2:])
+
+    assert (waits.exit_code, mended.exit_code, shown.exit_code) == (1, 0, 0)
+    assert "once no row has an error" in waits.stdout
+    tokens = answer["tokens"]
+    assert tokens["num_examples"] == sum(number for _, number in tokens["histogram"]) == 11
+    assert 0 < tokens["num_trained_tokens"] < tokens["num_tokens"]
+    assert len(tokens["mask_sha256"]) == 64
+    (cut,) = answer["fixed"]["findings"]
+    assert (cut["rule"], cut["line"], tokens["num_losing"]) == ("tokens.truncated", 11, 1)
+    assert f"{tokens['num_lost_tokens']:,} that should be learned are lost" in cut["message"]
+    assert f"{2 * tokens['num_trained_tokens']:,} learned tokens in all" in shown.stdout
+
+
+def test_a_folder_without_a_model_is_refused_in_words(good: Path, tmp_path: Path) -> None:
+    result = data("check", good, "--model", tmp_path)
+
+    assert result.exit_code == 1
+    assert "has no config.json" in result.stderr

@@ -36,6 +36,8 @@ def test_the_counts_are_those_of_the_training(blobs: Blobs) -> None:
     assert counts["num_lost_tokens"] == trained.num_lost_tokens > 0
     assert counts["mask_sha256"] == trained.mask_sha256
     assert counts["refused"] == []
+    assert counts["num_losing"] == len(counts["losing"])
+    assert sum(row["lost"] for row in counts["losing"]) == trained.num_lost_tokens
     assert [limit for limit, _ in counts["histogram"]] == [32, 64, 128, 256]
 
 

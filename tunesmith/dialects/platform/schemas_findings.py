@@ -68,11 +68,21 @@ class RefusedRow(BaseModel):
     message: str
 
 
+class LosingRow(BaseModel):
+    """`lost` tokens that should be learned are beyond those that are `kept`."""
+
+    line: int
+    tokens: int
+    kept: int
+    lost: int
+
+
 class Tokens(BaseModel):
     """What a base model makes of a dataset, before a job does: the tokens of one epoch.
 
-    `refused` are up to 100 rows from which it could learn nothing; they are not counted. `mask` is
-    the mask certificate that a job will show; null where rows are refused.
+    `refused` are up to 100 rows from which it could learn nothing; they are not counted. `losing`
+    are up to 100 whose end is cut off, and with it tokens that should be learned. `mask` is the
+    mask certificate that a job will show; null where rows are refused.
     """
 
     dataset: str
@@ -81,10 +91,12 @@ class Tokens(BaseModel):
     tokens: int
     trainedTokens: int
     truncatedExamples: int
+    losingExamples: int
     lostTokens: int
     refusedExamples: int
     histogram: list[TokenColumn]
     refused: list[RefusedRow]
+    losing: list[LosingRow]
     mask: str | None
 
 

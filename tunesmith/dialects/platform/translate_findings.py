@@ -46,10 +46,12 @@ def tokens(file: File, model: str, counts: dict[str, Any]) -> wire.Tokens:
         tokens=counts["num_tokens"],
         trainedTokens=counts["num_trained_tokens"],
         truncatedExamples=counts["num_truncated"],
+        losingExamples=counts["num_losing"],
         lostTokens=counts["num_lost_tokens"],
         refusedExamples=counts["num_refused"],
         histogram=[wire.TokenColumn(upTo=up_to, examples=n) for up_to, n in counts["histogram"]],
         refused=[wire.RefusedRow(**row) for row in counts["refused"]],
+        losing=[wire.LosingRow(**row) for row in counts["losing"]],
         mask=counts["mask_sha256"],
     )
 
