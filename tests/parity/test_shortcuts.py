@@ -27,7 +27,11 @@ from tunesmith.engine.spec import TrainSpec
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
 
 NONE = Shortcuts(**{field.name: False for field in fields(Shortcuts)})
-CHOICES = [NONE, *(replace(NONE, **{field.name: True}) for field in fields(Shortcuts))]
+CHOICES = [
+    NONE,
+    *(replace(NONE, **{field.name: True}) for field in fields(Shortcuts)),
+    *(replace(Shortcuts(), **{field.name: False}) for field in fields(Shortcuts)),
+]
 
 
 @pytest.mark.parametrize("make_rows", [rows.with_shared_prefix, rows.with_several_turns])

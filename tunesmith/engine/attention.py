@@ -39,13 +39,22 @@ class SegmentTable:
         """Of the segments that are short."""
         key = (heads, key_heads)
         if key not in self._tilings:
-            stretches = [
-                Stretch(s.start, s.end, tuple((p.start, p.end) for p in _prefixes(s)))
-                for s, is_short in zip(self.segments, self.short, strict=True)
-                if is_short
-            ]
-            self._tilings[key] = Tiling.of(stretches, self.segments[-1].end, heads, key_heads)
+            num_tokens = self.segments[-1].end
+            self._tilings[key] = Tiling.of(self._stretches, num_tokens, heads, key_heads)
         return self._tilings[key]
+
+    def sparse_tiling(self, positions: Sequence[int], heads: int, key_heads: int) -> Tiling:
+        """The same, of these tokens' queries alone, in ascending order."""
+        num_tokens = self.segments[-1].end
+        return Tiling.of_some(self._stretches, positions, num_tokens, heads, key_heads)
+
+    @property
+    def _stretches(self) -> list[Stretch]:
+        return [
+            Stretch(s.start, s.end, tuple((p.start, p.end) for p in _prefixes(s)))
+            for s, is_short in zip(self.segments, self.short, strict=True)
+            if is_short
+        ]
 
     def mask(self, num_prefix: int, num_own: int, like: Tensor) -> Tensor:
         """(own, prefix + own), added to the scores: all of the prefix, then causal."""
@@ -101,14 +110,15 @@ def by(attend: Attend) -> Iterator[None]:
 
 
 @contextmanager
-def over_segments(segments: Sequence[Segment], *, is_tiled: bool) -> Iterator[None]:
+def over_segments(segments: Sequence[Segment], *, is_tiled: bool) -> Iterator[SegmentTable]:
     """Within this context a forward's one row is a stream of these segments.
 
     Where `is_tiled`, short ones are attended over in tiles.
     """
-    token = _table.set(SegmentTable(segments, is_tiled=is_tiled))
+    table = SegmentTable(segments, is_tiled=is_tiled)
+    token = _table.set(table)
     try:
-        yield
+        yield table
     finally:
         _table.reset(token)
 

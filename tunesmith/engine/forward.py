@@ -52,11 +52,11 @@ def _of_batch(model: BaseModel, batch: PackedBatch, compute: Callable[..., Tenso
         return torch.cat(parts)
     with ExitStack() as stack:
         is_tiled = model.shortcuts.tiled_attention and model.device.type == "cpu"
-        stack.enter_context(attention.over_segments(batch.segments, is_tiled=is_tiled))
+        table = stack.enter_context(attention.over_segments(batch.segments, is_tiled=is_tiled))
         if model.shortcuts.lean_layers:
             stack.enter_context(lean(model.network.get_decoder()))
         if model.shortcuts.narrow_last_layer:
-            stack.enter_context(last_layer.narrowed(model, batch.logit_positions))
+            stack.enter_context(last_layer.narrowed(model, batch.logit_positions, table))
         return compute(
             model,
             batch.logit_positions,

@@ -37,6 +37,13 @@ def lean(network: nn.Module) -> Iterator[None]:
             del module.forward
 
 
+def is_known(layer: nn.Module) -> bool:
+    """Whether a decoder's layer is made of what stands here, in the usual order."""
+    parts = [m for m in layer.modules() if type(m).__name__ in _FORWARDS]
+    is_of_family = type(layer).__name__ in [f"{family}DecoderLayer" for family in _FAMILIES]
+    return is_of_family and all(_is_as_expected(part) for part in parts)
+
+
 def _is_as_expected(module: Any) -> bool:
     """Norms must be frozen, and gates go through SiLU."""
     if hasattr(module, "act_fn"):
@@ -133,17 +140,32 @@ def _attention(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Without a cache."""
-    shape = (*hidden_states.shape[:-1], -1, module.head_dim)
-    query = module.q_proj(hidden_states).view(shape)
-    key = module.k_proj(hidden_states).view(shape)
-    value = module.v_proj(hidden_states).view(shape)
-    if hasattr(module, "q_norm"):
-        query, key = module.q_norm(query), module.k_norm(key)
-    cos, sin = (turn.unsqueeze(2) for turn in position_embeddings)
-    query, key = (_Rotation.apply(x, cos, sin) for x in (query, key))  # type: ignore[no-untyped-call]
+    query = queries(module, hidden_states, position_embeddings)
+    key, value = keys_and_values(module, hidden_states, position_embeddings)
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
     output, _ = attend(module, query, key, value, attention_mask, scaling=module.scaling)
     return module.o_proj(output.flatten(2)), None
+
+
+def queries(module: Any, x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    """(1, tokens, heads, size), where `turns` are the tokens' own"""
+    query = module.q_proj(x).view(*x.shape[:-1], -1, module.head_dim)
+    return _turned(module.q_norm(query) if hasattr(module, "q_norm") else query, turns)
+
+
+def keys_and_values(module: Any, x: Tensor, turns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """(1, tokens, key heads, size)"""
+    key, value = (
+        projection(x).view(*x.shape[:-1], -1, module.head_dim)
+        for projection in (module.k_proj, module.v_proj)
+    )
+    return _turned(module.k_norm(key) if hasattr(module, "k_norm") else key, turns), value
+
+
+def _turned(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = (turn.unsqueeze(2) for turn in turns)
+    turned: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
+    return turned
 
 
 @contextmanager

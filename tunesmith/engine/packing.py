@@ -138,12 +138,11 @@ def _add_targets(
 ) -> None:
     """A token that several texts share and learn is a target of each of them."""
     positions = [position for segment in places for position in range(segment.start, segment.end)]
-    learned = [i for i, is_learned in enumerate(text.loss_mask) if is_learned and i > 0]
-    for index in learned:
+    for index in text.targets:
         position = positions[index - 1]
         if position not in row_of_position:
             row_of_position[position] = len(batch.logit_positions)
             batch.logit_positions.append(position)
         batch.target_rows.append(row_of_position[position])
-        batch.targets.append(text.token_ids[index])
-    batch.num_targets.append(len(learned))
+        batch.targets.append(text.example.token_ids[index])
+    batch.num_targets.append(len(text.targets))

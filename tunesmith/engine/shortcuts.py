@@ -13,5 +13,5 @@ class Shortcuts:
     tiled_attention: bool = True  # short segments by plain products, on a CPU
     supervised_rows: bool = True  # logits only where a target is predicted
     fused_head: bool = True  # and never all of them at once
-    narrow_last_layer: bool = True  # the last layer's MLP only where a target is predicted
+    narrow_last_layer: bool = True  # in the last layer only keys and values of all tokens
     lean_layers: bool = True  # less is kept for the backward between the linear layers

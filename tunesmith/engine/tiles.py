@@ -7,6 +7,7 @@ computed whole, with an ordinary softmax; what all its queries see (the context)
 for all segments that share it.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Tiles that are computed together. Rows are those of queries (tokens * heads) and of keys
-    (tokens * key heads), one more than there are: the last one is zero.
+    """Tiles that are computed together. Rows are those of queries (their tokens * heads) and of
+    keys (tokens * key heads), one more than there are: the last one is zero.
     """
 
     num_tiles: int
@@ -41,12 +42,12 @@ class Tiles:
     context_rows: Tensor | None  # of (key heads, context)
     num_context: int
     num_seen: int  # of its own segment
-    mask: Tensor  # (heads per key head * own, own): added to the scores of the last keys seen
+    mask: Tensor  # (tiles or 1, own, last keys seen): added to these keys' scores
 
     @property
     def width(self) -> int:
         """Of a row of scores: the context, what is seen, and nothing up to a round number."""
-        return -(-(self.num_context + self.num_seen) // _WIDTH_STEP) * _WIDTH_STEP
+        return _up_to(_WIDTH_STEP, self.num_context + self.num_seen)
 
     @property
     def seen(self) -> slice:
@@ -58,28 +59,68 @@ class Tiling:
     """All tiles of a stream, and where in their joined output each query's row is."""
 
     tiles: list[Tiles]
-    output_rows: Tensor  # of (tokens, heads)
+    output_rows: Tensor  # of (queries' tokens, heads)
 
     @classmethod
     def of(
         cls, stretches: Sequence[Stretch], num_tokens: int, heads: int, key_heads: int
     ) -> "Tiling":
+        """Each token has its query."""
         groups: dict[Any, list[tuple[Stretch, int]]] = defaultdict(list)
         for stretch in stretches:
             for first in range(stretch.start, stretch.end, TILE_TOKENS):
-                own = min(TILE_TOKENS, stretch.end - first)
-                padded = -(-own // _LENGTH_STEP) * _LENGTH_STEP
-                groups[stretch.context, first - stretch.start, padded].append((stretch, first))
-        tiles = []
-        output_rows = torch.full((num_tokens * heads + 1,), -1)
-        num_rows = 0
-        for (context, before, own), members in groups.items():
-            made = _tiles(members, context, before, own, num_tokens, heads, key_heads)
-            output_rows[made.query_rows] = torch.arange(num_rows, num_rows + len(made.query_rows))
-            num_rows += len(made.query_rows)
-            tiles.append(made)
+                own = _up_to(_LENGTH_STEP, min(TILE_TOKENS, stretch.end - first))
+                groups[stretch.context, first - stretch.start, own].append((stretch, first))
+        return cls._with(
+            [
+                _tiles(members, context, before, own, num_tokens, heads, key_heads)
+                for (context, before, own), members in groups.items()
+            ],
+            num_tokens * heads,
+        )
+
+    @classmethod
+    def of_some(
+        cls,
+        stretches: Sequence[Stretch],
+        positions: Sequence[int],
+        num_tokens: int,
+        heads: int,
+        key_heads: int,
+    ) -> "Tiling":
+        """Only the tokens at these positions, in ascending order, have queries."""
+        groups: dict[Any, list[tuple[Stretch, int, int]]] = defaultdict(list)
+        for stretch in stretches:
+            end = bisect_left(positions, stretch.end)
+            for first in range(bisect_left(positions, stretch.start), end, TILE_TOKENS):
+                last = min(first + TILE_TOKENS, end)
+                own = _up_to(_LENGTH_STEP, last - first)
+                seen = _up_to(_WIDTH_STEP, positions[last - 1] + 1 - stretch.start)
+                groups[stretch.context, own, seen].append((stretch, first, last))
+        places = torch.tensor(positions)
+        return cls._with(
+            [
+                _sparse_tiles(members, places, context, own, seen, num_tokens, heads, key_heads)
+                for (context, own, seen), members in groups.items()
+            ],
+            len(positions) * heads,
+        )
+
+    @classmethod
+    def _with(cls, tiles: list[Tiles], num_rows: int) -> "Tiling":
+        """`num_rows` are those of queries."""
+        output_rows = torch.full((num_rows + 1,), -1)
+        end = 0
+        for made in tiles:
+            start, end = end, end + len(made.query_rows)
+            output_rows[made.query_rows] = torch.arange(start, end)
         output_rows = output_rows[:-1]
-        return cls(tiles, torch.where(output_rows < 0, num_rows, output_rows))
+        return cls(tiles, torch.where(output_rows < 0, end, output_rows))
+
+
+def _up_to(step: int, length: int) -> int:
+    """The next round number."""
+    return -(-length // step) * step
 
 
 def _tiles(
@@ -92,33 +133,77 @@ def _tiles(
     key_heads: int,
 ) -> Tiles:
     """`before` tokens of its own segment come before each tile."""
-    group = heads // key_heads
     starts = torch.tensor([stretch.start for stretch, _ in members])[:, None]
     ends = torch.tensor([stretch.end for stretch, _ in members])[:, None]
     keys = starts + torch.arange(before + own)  # (tiles, seen)
     keys = torch.where(keys < ends, keys, num_tokens)
-    head = torch.arange(heads).view(key_heads, 1, group, 1)
-    queries = keys[:, None, before:] * heads + head  # (key heads, tiles, group, own)
-    last_query_row, last_key_row = num_tokens * heads, num_tokens * key_heads
-    key_head = torch.arange(key_heads)[:, None]
-    context_rows = None
-    if context:
-        positions = torch.cat([torch.arange(start, end) for start, end in context])
-        context_rows = (positions * key_heads + key_head).flatten()
-    mask = torch.full((own, own), float("-inf")).triu(1)
     return Tiles(
         num_tiles=len(members),
-        query_rows=queries.clamp(max=last_query_row).flatten(),
-        key_rows=(keys * key_heads + key_head[:, :, None]).clamp(max=last_key_row).flatten(),
-        context_rows=context_rows,
+        query_rows=_query_rows(keys[:, before:], num_tokens, heads, key_heads),
+        key_rows=_key_rows(keys, num_tokens, key_heads),
+        context_rows=_context_rows(context, key_heads),
         num_context=sum(end - start for start, end in context),
         num_seen=before + own,
-        mask=mask.repeat(group, 1),
+        mask=torch.full((1, own, own), float("-inf")).triu(1),
     )
 
 
+def _sparse_tiles(
+    members: list[tuple[Stretch, int, int]],
+    positions: Tensor,
+    context: tuple[tuple[int, int], ...],
+    own: int,
+    seen: int,
+    num_tokens: int,
+    heads: int,
+    key_heads: int,
+) -> Tiles:
+    """Each tile has its stretch, and the numbers of its queries: the first, and behind the last."""
+    places_of = [(stretch.start, stretch.end, *numbers) for stretch, *numbers in members]
+    starts, ends, firsts, lasts = (n[:, None] for n in torch.tensor(places_of).unbind(1))
+    queries = firsts + torch.arange(own)  # (tiles, own)
+    is_query = queries < lasts
+    places = positions[queries.clamp(max=len(positions) - 1)]
+    keys = starts + torch.arange(seen)  # (tiles, seen); those behind a query are hidden from it
+    is_hidden = (keys[:, None] > places[..., None]) & is_query[..., None]
+    keys = torch.where(keys < ends, keys, num_tokens)
+    return Tiles(
+        num_tiles=len(members),
+        query_rows=_query_rows(
+            torch.where(is_query, queries, len(positions)), len(positions), heads, key_heads
+        ),
+        key_rows=_key_rows(keys, num_tokens, key_heads),
+        context_rows=_context_rows(context, key_heads),
+        num_context=sum(end - start for start, end in context),
+        num_seen=seen,
+        mask=torch.zeros(is_hidden.shape).masked_fill_(is_hidden, float("-inf")),
+    )
+
+
+def _query_rows(queries: Tensor, num_queries: int, heads: int, key_heads: int) -> Tensor:
+    """`queries` are (tiles, own)."""
+    head = torch.arange(heads).view(key_heads, 1, heads // key_heads, 1)
+    return (queries[:, None] * heads + head).clamp(max=num_queries * heads).flatten()
+
+
+def _key_rows(keys: Tensor, num_tokens: int, key_heads: int) -> Tensor:
+    """`keys` are (tiles, seen)."""
+    head = torch.arange(key_heads)[:, None, None]
+    return (keys * key_heads + head).clamp(max=num_tokens * key_heads).flatten()
+
+
+def _context_rows(context: tuple[tuple[int, int], ...], key_heads: int) -> Tensor | None:
+    if not context:
+        return None
+    positions = torch.cat([torch.arange(start, end) for start, end in context])
+    return (positions * key_heads + torch.arange(key_heads)[:, None]).flatten()
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: float) -> Tensor:
-    """(tokens, heads, size) each, the keys and values with fewer heads; zero where no tile is."""
+    """(tokens, heads, size) each, the keys and values with fewer heads; zero where no tile is.
+
+    Queries are those that the tiling was made for.
+    """
     output: Tensor = _Attention.apply(query, key, value, tiling, scale)  # type: ignore[no-untyped-call]
     return output
 
@@ -184,8 +269,10 @@ class _Attention(torch.autograd.Function):
 
 def _scores(q: Tensor, keys: Tensor, tiles: Tiles, key_heads: int) -> Tensor:
     scores = _products_with_all(q, keys, tiles, key_heads, padding=float("-inf"))
-    num_own = tiles.mask.shape[-1]
-    scores[..., tiles.seen.stop - num_own : tiles.seen.stop] += tiles.mask.to(scores.dtype)
+    num_own, num_masked = tiles.mask.shape[-2:]
+    masked = scores.view(key_heads, tiles.num_tiles, -1, num_own, tiles.width)
+    masked = masked[..., tiles.seen.stop - num_masked : tiles.seen.stop]
+    masked += tiles.mask[:, None].to(scores.dtype)
     return scores
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tunesmith.engine.examples import Row
+from tunesmith.engine.examples import Example, Row
 
 MIN_SHARED_TOKENS = 32  # between rows; less is not worth a segment of its own
 
@@ -20,20 +20,21 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """Text `number` of a row, and the last node that it goes through."""
+    """Text `number` of a row, and the last node that it goes through.
+
+    `token_ids` end where the last target is predicted: nobody reads what comes behind.
+    """
 
     row: Row
     row_number: int
     number: int
+    token_ids: list[int]
+    targets: list[int]  # their places in the example, which may be right behind the last token
     node: Node | None = None
 
     @property
-    def token_ids(self) -> list[int]:
-        return self.row.examples[self.number].token_ids
-
-    @property
-    def loss_mask(self) -> list[bool]:
-        return self.row.examples[self.number].loss_mask
+    def example(self) -> Example:
+        return self.row.examples[self.number]
 
     @property
     def path(self) -> list[Node]:
@@ -53,10 +54,17 @@ class Text:
 def texts(rows: Sequence[Row]) -> list[Text]:
     """All texts of all rows, which share nothing as yet."""
     return [
-        Text(row, row_number, number)
+        _text(row, row_number, number)
         for row_number, row in enumerate(rows)
         for number in range(len(row.examples))
     ]
+
+
+def _text(row: Row, row_number: int, number: int) -> Text:
+    example = row.examples[number]
+    targets = [i for i, is_learned in enumerate(example.loss_mask) if is_learned and i > 0]
+    num_read = targets[-1] if targets else 1
+    return Text(row, row_number, number, example.token_ids[:num_read], targets)
 
 
 def share(texts: list[Text]) -> None:

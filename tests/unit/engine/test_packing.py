@@ -4,12 +4,22 @@ from tunesmith.engine.examples import Example, Pair, Row
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
 
 HEAD = list(range(100, 140))
+END = 9  # the last target: nobody reads it, so it is in no stream
 
 
 def example(*token_ids: int, learned: int) -> Example:
-    """The last `learned` tokens are supervised."""
+    """The last `learned` tokens are supervised, and an end behind them."""
     count = len(token_ids)
-    return Example(list(token_ids), [i >= count - learned for i in range(count)])
+    return Example([*token_ids, END], [i >= count - learned for i in range(count + 1)])
+
+
+def test_what_nobody_reads_is_in_no_stream() -> None:
+    unread = Example([1, 2, 3, 4, 5, 6], [False, False, True, True, False, False])
+    unlearned = Example([7, 8], [False, False])
+    batches = [*pack([unread, unlearned], 1000), *pack_singly([unread, unlearned])]
+    assert [batch.token_ids for batch in batches] == [[1, 2, 3, 7], [1, 2, 3], [7]]
+    assert batches[0].targets == [3, 4]
+    assert batches[0].num_targets == [2, 0]
 
 
 def test_a_long_shared_prefix_stands_once() -> None:
@@ -18,8 +28,8 @@ def test_a_long_shared_prefix_stands_once() -> None:
     assert batch.token_ids == [*HEAD, 0, 7, 1, 7, 2, 7]
     assert batch.position_ids == [*range(40), 40, 41, 40, 41, 40, 41]
     assert [(s.start, s.end) for s in batch.segments] == [(0, 40), (40, 42), (42, 44), (44, 46)]
-    assert batch.logit_positions == [40, 42, 44]
-    assert batch.targets == [7, 7, 7]
+    assert batch.logit_positions == [40, 41, 42, 43, 44, 45]
+    assert batch.targets == [7, END] * 3
 
 
 def test_a_short_shared_prefix_is_not_worth_it() -> None:
@@ -30,23 +40,23 @@ def test_a_short_shared_prefix_is_not_worth_it() -> None:
 
 def test_targets_right_behind_the_prefix_are_all_predicted_from_its_last_token() -> None:
     [batch] = pack([example(*HEAD, n, 7, learned=2) for n in range(3)], 1000)
-    assert batch.logit_positions == [39, 40, 42, 44]
-    assert batch.target_rows == [0, 1, 0, 2, 0, 3]
-    assert batch.targets == [0, 7, 1, 7, 2, 7]
+    assert batch.logit_positions == [39, 40, 41, 42, 43, 44, 45]
+    assert batch.target_rows == [0, 1, 2, 0, 3, 4, 0, 5, 6]
+    assert batch.targets == [0, 7, END, 1, 7, END, 2, 7, END]
 
 
 def test_a_supervised_token_that_is_shared_is_a_target_of_each_text() -> None:
     [batch] = pack([example(*HEAD, 1, n, learned=3) for n in range(2)], 1000)
     assert batch.token_ids == [*HEAD, 1, 0, 1]
-    assert batch.logit_positions == [38, 39, 40]
-    assert batch.target_rows == [0, 1, 2, 0, 1, 2]
-    assert batch.targets == [139, 1, 0, 139, 1, 1]
+    assert batch.logit_positions == [38, 39, 40, 41, 42]
+    assert batch.target_rows == [0, 1, 2, 3, 0, 1, 2, 4]
+    assert batch.targets == [139, 1, 0, END, 139, 1, 1, END]
 
 
 def test_identical_examples_stand_once_and_are_all_learned_from() -> None:
     [batch] = pack([example(*HEAD, 1, 2, learned=2)] * 3, 1000)
     assert batch.token_ids == [*HEAD, 1, 2]
-    assert batch.targets == [1, 2] * 3
+    assert batch.targets == [1, 2, END] * 3
     assert len(batch.rows) == 3
 
 
@@ -114,7 +124,7 @@ def test_a_micro_batch_keeps_to_its_tokens_and_repeats_the_prefix() -> None:
     examples = [example(*HEAD, n, 7, learned=1) for n in range(10)]
     batches = pack(examples, 46)
     assert [len(batch.token_ids) for batch in batches] == [46, 46, 46, 42]
-    assert sum(len(batch.targets) for batch in batches) == 10
+    assert sum(len(batch.num_targets) for batch in batches) == 10
     assert [len(batch.segments) for batch in batches] == [4, 4, 4, 1]
 
 
@@ -150,10 +160,10 @@ def test_the_prompt_of_a_pair_stands_once_however_short() -> None:
     [batch] = pack([pair(1, 2, 3)], 1000)
     assert batch.token_ids == [1, 2, 3, 500, 600, 7]
     assert batch.position_ids == [0, 1, 2, 3, 3, 4]
-    assert batch.logit_positions == [2, 4]
-    assert batch.target_rows == [0, 0, 1]
-    assert batch.targets == [500, 600, 7]
-    assert batch.num_targets == [1, 2]
+    assert batch.logit_positions == [2, 3, 4, 5]
+    assert batch.target_rows == [0, 1, 0, 2, 3]
+    assert batch.targets == [500, END, 600, 7, END]
+    assert batch.num_targets == [2, 3]
 
 
 def test_what_pairs_share_stands_once_and_behind_it_each_ones_own_prompt() -> None:
@@ -163,14 +173,14 @@ def test_what_pairs_share_stands_once_and_behind_it_each_ones_own_prompt() -> No
     system, first, chosen, rejected, *_ = batch.segments
     assert (first.prefix, chosen.prefix, rejected.prefix) == (system, first, first)
     assert batch.rows == pairs
-    assert batch.num_targets == [1, 2, 1, 2]
+    assert batch.num_targets == [2, 3, 2, 3]
 
 
 def test_answers_to_one_prompt_stand_right_behind_it() -> None:
     [batch] = pack([pair(*HEAD, number=n) for n in range(2)], 1000)
     assert batch.token_ids == [*HEAD, 500, 600, 7, 501, 601, 7]
     assert {segment.prefix for segment in batch.segments[1:]} == {batch.segments[0]}
-    assert batch.target_rows == [0, 0, 1, 0, 0, 2]
+    assert batch.target_rows == [0, 1, 0, 2, 3, 0, 4, 0, 5, 6]
 
 
 def test_a_pair_is_never_torn() -> None:
@@ -186,8 +196,8 @@ def test_answers_that_begin_alike_share_that_too() -> None:
     alike = Pair(example(*HEAD, 1, 2, learned=2), example(*HEAD, 1, 3, learned=2))
     [batch] = pack([alike], 1000)
     assert batch.token_ids == [*HEAD, 1, 2, 3]
-    assert batch.target_rows == [0, 1, 0, 1]
-    assert batch.targets == [1, 2, 1, 3]
+    assert batch.target_rows == [0, 1, 2, 0, 1, 3]
+    assert batch.targets == [1, 2, END, 1, 3, END]
 
 
 def test_without_sharing_the_prompt_of_a_pair_stands_twice() -> None:

@@ -1,5 +1,7 @@
 """Tiles against torch's own attention, segment by segment."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -38,18 +40,35 @@ def attended(query: Tensor, key: Tensor, value: Tensor, stretch: Stretch, scale:
     return output.transpose(0, 1)
 
 
+CHOSEN = {  # of a stream's tokens, those with queries; None: all
+    "all": None,
+    "each third": lambda n: n % 3 == 0,
+    "the last ones": lambda n: n > 42,
+    "but one stretch": lambda n: not 1 <= n < 50,
+    "one": lambda n: n == 50,
+}
+
+
 @pytest.mark.parametrize("stretches", STREAMS.values(), ids=STREAMS.keys())
-def test_values_and_gradients_are_those_of_plain_attention(stretches: list[Stretch]) -> None:
+@pytest.mark.parametrize("is_chosen", CHOSEN.values(), ids=CHOSEN.keys())
+def test_values_and_gradients_are_those_of_plain_attention(
+    is_chosen: Callable[[int], bool] | None, stretches: list[Stretch]
+) -> None:
     torch.manual_seed(0)
     num_tokens = stretches[-1].end
     inputs = [torch.randn(num_tokens, h, SIZE) for h in (HEADS, KEY_HEADS, KEY_HEADS)]
     ours = [x.clone().requires_grad_() for x in inputs]
     theirs = [x.clone().requires_grad_() for x in inputs]
     upstream = torch.randn(num_tokens, HEADS, SIZE)
-    tiling = Tiling.of(stretches, num_tokens, HEADS, KEY_HEADS)
-    found = tiles.attend(*ours, tiling, 0.3)
-    found.backward(upstream)
     expected = torch.cat([attended(*theirs, stretch, 0.3) for stretch in stretches])
+    if is_chosen is None:
+        found = tiles.attend(*ours, Tiling.of(stretches, num_tokens, HEADS, KEY_HEADS), 0.3)
+    else:
+        chosen = [n for n in range(num_tokens) if is_chosen(n)]
+        tiling = Tiling.of_some(stretches, chosen, num_tokens, HEADS, KEY_HEADS)
+        found = tiles.attend(ours[0][chosen], *ours[1:], tiling, 0.3)
+        expected, upstream = expected[chosen], upstream[chosen]
+    found.backward(upstream)
     expected.backward(upstream)
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
     for a, b in zip(ours, theirs, strict=True):

@@ -148,7 +148,7 @@ def test_a_loss_that_is_no_number_ends_the_run(llama: BaseModel, spec: TrainSpec
 def test_a_run_whose_validation_loss_rises_ends_early(llama: BaseModel, spec: TrainSpec) -> None:
     other = [{"prompt": f"what else {i}", "completion": " is green"} for i in range(5)]
     write_jsonl(spec.validation_file or Path(), other)
-    patient = replace(spec, num_epochs=9, learning_rate=0.3, early_stopping_patience=2)
+    patient = replace(spec, num_epochs=9, learning_rate=0.03, early_stopping_patience=2)
     events = list(train(llama, patient, never))
     losses = [d.full_validation_loss for d in steps(events) if d.full_validation_loss is not None]
     best = losses.index(min(losses))
