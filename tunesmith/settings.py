@@ -97,6 +97,13 @@ class Settings(BaseSettings):
         description="How long a server that was told to stop goes on with what it is at; then "
         "answers end with a reason.",
     )
+    worker_drain_seconds: float = Field(
+        120.0,
+        ge=0,
+        description="How long a worker that was told to stop waits for its jobs to store a "
+        "checkpoint and for its answers to end; then it goes, and jobs go on from the last "
+        "checkpoint that the server has.",
+    )
     max_worker_wait_seconds: float = Field(
         30.0,
         ge=0,

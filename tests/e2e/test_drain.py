@@ -1,7 +1,6 @@
 """A server that is told to stop, with jobs in training and answers under way."""
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import BASE, ServiceMaker, conversations
-from tests.e2e.service import ADMIN_KEY, TUNESMITH, Service, wait_for_job, wait_until
+from tests.e2e.lone_worker import Worker, lone_worker
+from tests.e2e.service import ADMIN_KEY, Service, wait_for_job, wait_until
 
 NUM_JOBS, NUM_STREAMS = 10, 50
 GRACE_SECONDS = 2.0
@@ -69,15 +69,11 @@ def service(make_service: ServiceMaker) -> Iterator[Service]:
 
 
 @pytest.fixture
-def worker(service: Service, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    key = service.run("keys", "create", "--scopes", "worker").strip()
-    environment = {**service.environment, "TUNESMITH_API_KEY": key}
-    command = [*TUNESMITH, "worker", "--server", service.url, "--name", "gpu-box"]
-    command += ["--work-dir", str(tmp_path / "work")]
-    process = subprocess.Popen(command, env=environment)
-    yield process
-    process.terminate()
-    process.wait(60)
+def worker(service: Service, tmp_path: Path) -> Iterator[Worker]:
+    with lone_worker(service, tmp_path / "work") as process:
+        yield process
+        process.terminate()
+        process.wait(60)
 
 
 def create_jobs(service: Service) -> list[str]:
@@ -101,7 +97,7 @@ def statuses(service: Service) -> list[str]:
 
 
 def test_a_server_leaves_in_good_order_and_training_goes_on(
-    service: Service, worker: "subprocess.Popen[bytes]"
+    service: Service, worker: Worker
 ) -> None:
     jobs = create_jobs(service)
     wait_until(lambda: "running" in statuses(service), "a job to train")

@@ -2,52 +2,25 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BASE, ServiceMaker, conversations
-from tests.e2e.service import TUNESMITH, Service, steps_done, wait_for_job, wait_until
+from tests.e2e.conftest import BASE, ServiceMaker
+from tests.e2e.lone_worker import HOST, lone_worker
+from tests.e2e.recipes import adapter_of, create_job, messages_of, wait_for_checkpoint
+from tests.e2e.service import Service, steps_done, wait_for_job, wait_until
 
 NUM_STEPS = 600
-HOST, WORKER = "tunesmith.compute.host", "tunesmith worker"
-
-
-def _create_job(service: Service) -> str:
-    client = service.client
-    training = client.files.create(file=("t.jsonl", conversations(300)), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(
-        model=BASE,
-        training_file=training.id,
-        seed=3,
-        hyperparameters={"n_epochs": 6, "batch_size": 3, "learning_rate_multiplier": 5},
-    )
-    return job.id
-
-
-def _adapter(service: Service, model: str | None) -> bytes:
-    with service.http as http:
-        content = http.get(f"/v1/models/{model}/files/adapter_model.safetensors")
-        return content.raise_for_status().content
-
-
-def _wait_for_checkpoint(service: Service, job_id: str) -> None:
-    """Far enough to have something to lose, and not at the end."""
-
-    def is_there() -> bool:
-        return bool(service.client.fine_tuning.jobs.checkpoints.list(job_id).data)
-
-    wait_until(is_there, "a checkpoint")
-    assert service.client.fine_tuning.jobs.retrieve(job_id).status == "running"
+WORKER = "tunesmith worker"
 
 
 @pytest.fixture(scope="module")
 def unbroken(service: Service) -> bytes:
     """The adapter of a run that nobody disturbed."""
-    job = wait_for_job(service, _create_job(service))
-    return _adapter(service, job.fine_tuned_model)
+    job = wait_for_job(service, create_job(service))
+    return adapter_of(service, job.fine_tuned_model)
 
 
 def _kill_host(service: Service) -> None:
@@ -79,16 +52,15 @@ def test_a_disturbed_job_ends_like_an_undisturbed_one(
 ) -> None:
     service = make_service(checkpoint_seconds="0.5")
     service.start()
-    job_id = _create_job(service)
-    _wait_for_checkpoint(service, job_id)
+    job_id = create_job(service)
+    wait_for_checkpoint(service, job_id)
 
     disturb(service)
 
     job = wait_for_job(service, job_id)
     assert steps_done(service, job_id) == list(range(1, NUM_STEPS + 1))
-    assert _adapter(service, job.fine_tuned_model) == unbroken
-    events = service.client.fine_tuning.jobs.list_events(job_id, limit=100)
-    assert any("resumed at step" in event.message for event in events)
+    assert adapter_of(service, job.fine_tuned_model) == unbroken
+    assert any("resumed at step" in message for message in messages_of(service, job_id))
     service.stop()
 
 
@@ -97,34 +69,25 @@ def test_a_worker_alone_trains_on_while_the_server_is_away(
 ) -> None:
     service = make_service(command="server")
     service.start()
-    key = service.run("keys", "create", "--scopes", "worker").strip()
-    environment = {**service.environment, "TUNESMITH_API_KEY": key, "TUNESMITH_THREADS": "1"}
-    command = [*TUNESMITH, "worker", "--server", service.url, "--name", "gpu-box"]
-    command += ["--work-dir", str(tmp_path / "work")]
-    worker = subprocess.Popen(command, env=environment)
-    try:
-        job_id = _create_job(service)
-        _wait_for_checkpoint(service, job_id)
+    with lone_worker(service, tmp_path / "work") as worker:
+        job_id = create_job(service)
+        wait_for_checkpoint(service, job_id)
 
         service.kill()
         service.start()
 
         job = wait_for_job(service, job_id)
         assert steps_done(service, job_id) == list(range(1, NUM_STEPS + 1))
-        assert _adapter(service, job.fine_tuned_model) == unbroken
-        said = [e.message for e in service.client.fine_tuning.jobs.list_events(job_id, limit=100)]
-        assert not any("interrupted" in line.lower() for line in said)
+        assert adapter_of(service, job.fine_tuned_model) == unbroken
+        assert not any("interrupted" in line.lower() for line in messages_of(service, job_id))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
-    finally:
-        worker.kill()
-        worker.wait()
 
 
 def test_base_and_checkpoints_answer_while_training_goes_on(service: Service) -> None:
     client = service.client
-    job_id = _create_job(service)
-    _wait_for_checkpoint(service, job_id)
+    job_id = create_job(service)
+    wait_for_checkpoint(service, job_id)
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job_id, limit=1).data
 
     for model in (BASE, checkpoint.fine_tuned_model_checkpoint):
@@ -138,11 +101,11 @@ def test_base_and_checkpoints_answer_while_training_goes_on(service: Service) ->
 
 
 def test_a_cancelled_job_is_cancelled_at_once_and_frees_the_worker(service: Service) -> None:
-    first = _create_job(service)
+    first = create_job(service)
     wait_until(lambda: bool(steps_done(service, first)), "the first step")
 
     cancelled = service.client.fine_tuning.jobs.cancel(first)
 
     assert cancelled.status == "cancelled"
-    wait_for_job(service, _create_job(service))
+    wait_for_job(service, create_job(service))
     assert service.client.fine_tuning.jobs.retrieve(first).status == "cancelled"

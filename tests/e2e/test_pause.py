@@ -1,33 +1,14 @@
 """A job is paused and goes on, in real processes, and ends as if nothing had been."""
 
-import httpx
-
-from tests.e2e.conftest import BASE, conversations
+from tests.e2e.recipes import adapter_of, create_job
 from tests.e2e.service import Service, steps_done, wait_for_job, wait_until
 
 NUM_STEPS = 1200  # at a hundred or more a second: the pause must come about before the end
 
 
-def _create_job(service: Service) -> str:
-    client = service.client
-    training = client.files.create(file=("t.jsonl", conversations(300)), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(
-        model=BASE,
-        training_file=training.id,
-        seed=3,
-        hyperparameters={"n_epochs": 4, "batch_size": 1, "learning_rate_multiplier": 5},
-    )
-    return job.id
-
-
-def _adapter(http: httpx.Client, model: str | None) -> bytes:
-    content = http.get(f"/v1/models/{model}/files/adapter_model.safetensors")
-    return content.raise_for_status().content
-
-
 def test_a_paused_and_resumed_job_ends_like_one_that_was_not(service: Service) -> None:
     jobs = service.client.fine_tuning.jobs
-    job_id = _create_job(service)
+    job_id = create_job(service, n_epochs=4, batch_size=1)
     wait_until(lambda: len(steps_done(service, job_id)) > 20, "some steps")
 
     assert jobs.pause(job_id).status == "running"
@@ -43,13 +24,14 @@ def test_a_paused_and_resumed_job_ends_like_one_that_was_not(service: Service) -
     )
     assert answer.choices[0].finish_reason in ("stop", "length")
 
-    unbroken = wait_for_job(service, _create_job(service))  # the worker is free meanwhile
+    unbroken = wait_for_job(
+        service, create_job(service, n_epochs=4, batch_size=1)
+    )  # the worker is free meanwhile
     assert steps_done(service, job_id) == done
     assert jobs.resume(job_id).status == "queued"
     resumed = wait_for_job(service, job_id)
 
     assert steps_done(service, job_id) == list(range(1, NUM_STEPS + 1))
-    with service.http as http:
-        final = _adapter(http, resumed.fine_tuned_model)
-        assert final == _adapter(http, unbroken.fine_tuned_model)
-        assert final != _adapter(http, model)
+    final = adapter_of(service, resumed.fine_tuned_model)
+    assert final == adapter_of(service, unbroken.fine_tuned_model)
+    assert final != adapter_of(service, model)

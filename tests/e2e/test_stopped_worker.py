@@ -5,79 +5,34 @@ to run out takes minutes: `python -m tests.e2e.test_stopped_worker`.
 """
 
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BASE, ServiceMaker, conversations
-from tests.e2e.service import (
-    TUNESMITH,
-    Service,
-    steps_done,
-    wait_for_job,
-    wait_until,
-)
+from tests.e2e.conftest import BASE, ServiceMaker
+from tests.e2e.lone_worker import lone_worker
+from tests.e2e.recipes import adapter_of, create_job, messages_of, wait_for_checkpoint
+from tests.e2e.service import Service, steps_done, wait_for_job, wait_until
 from tests.tiny_models import make_tiny_llama
 
-HOST = "tunesmith.compute.host"
 NUM_STEPS = 600
 LEASES_SECONDS = 180.0
-
-Worker = subprocess.Popen[bytes]
-
-
-@contextmanager
-def worker(service: Service, folder: Path, name: str, work: str) -> Iterator[Worker]:
-    key = service.run("keys", "create", "--scopes", "worker").strip()
-    environment = {**service.environment, "TUNESMITH_API_KEY": key}
-    command = [*TUNESMITH, "worker", "--server", service.url, "--name", name]
-    with (folder / f"{work}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--work-dir", str(folder / work)], env=environment, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.kill()
-        process.wait()
-
-
-def create_job(service: Service) -> str:
-    client = service.client
-    training = client.files.create(file=("t.jsonl", conversations(300)), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(
-        model=BASE,
-        training_file=training.id,
-        seed=3,
-        hyperparameters={"n_epochs": 6, "batch_size": 3, "learning_rate_multiplier": 5},
-    )
-    return job.id
-
-
-def adapter(service: Service, model: str | None) -> bytes:
-    with service.http as http:
-        content = http.get(f"/v1/models/{model}/files/adapter_model.safetensors")
-        return content.raise_for_status().content
 
 
 def stand_still(
     service: Service, folder: Path, other: str, wait_for_the_end_of_leases: Callable[[], None]
 ) -> None:
     """A job comes to its end once, whatever its first worker says when it wakes."""
-    with worker(service, folder, "box", "one") as first:
+    with lone_worker(service, folder / "one") as first:
         job_id = create_job(service)
-        checkpoints = service.client.fine_tuning.jobs.checkpoints
-        wait_until(lambda: bool(checkpoints.list(job_id).data), "a checkpoint")
+        wait_for_checkpoint(service, job_id)
         # Its host is not halted: it trains on, and tells nobody.
         first.send_signal(signal.SIGSTOP)
         wait_for_the_end_of_leases()
-        with worker(service, folder, other, "two"):
+        with lone_worker(service, folder / "two", other):
             count = len(steps_done(service, job_id))
             wait_until(lambda: len(steps_done(service, job_id)) > count, "the other to train")
             first.send_signal(signal.SIGCONT)
@@ -85,10 +40,10 @@ def stand_still(
             assert steps_done(service, job_id) == list(range(1, NUM_STEPS + 1))
             wait_until(lambda: num_refused(service) > 0, "a report to be refused")
             again = wait_for_job(service, create_job(service))
-            unbroken = adapter(service, again.fine_tuned_model)
-    assert adapter(service, job.fine_tuned_model) == unbroken
-    events = service.client.fine_tuning.jobs.list_events(job_id, limit=100)
-    assert sum("successfully completed" in event.message for event in events) == 1
+    unbroken = adapter_of(service, again.fine_tuned_model)
+    assert adapter_of(service, job.fine_tuned_model) == unbroken
+    said = messages_of(service, job_id)
+    assert sum("successfully completed" in message for message in said) == 1
 
 
 def num_refused(service: Service) -> int:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from tests.e2e.lone_worker import HOST
 from tests.e2e.service import TUNESMITH, Service, descendants
 
-HOST = "tunesmith.compute.host"
 _LOOK_SECONDS = 0.0005  # a commit takes a millisecond, a save a few
 _PATIENCE_SECONDS = 10.0  # with a moment that does not come
 _PROGRESS_SECONDS = 40.0  # until a worker that was killed trains again

@@ -1,7 +1,6 @@
 """`serve` (server, worker and host on this machine) and `server` (alone)."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import uvicorn
 from rich.text import Text
 
 from tunesmith import app as application
-from tunesmith.cli import heap
+from tunesmith.cli import heap, leaving
 from tunesmith.cli.options import DataDir, fail, load_settings, traced
 from tunesmith.cli.output import Console
 from tunesmith.cli.ownership import DataFolderInUse, announce, owned
@@ -32,7 +31,7 @@ TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="Its private key 
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")]
 
 _CLOSING_SECONDS = 2  # for connections, once there is nothing more to say on them
-_WORKER_GRACE_SECONDS = 120.0
+_WORKER_CLOSING_SECONDS = 15.0  # beyond the time that it has, to tell the server
 _RESTART_SECONDS = 1.0
 
 
@@ -75,21 +74,16 @@ def _run(settings: Settings, *, has_worker: bool, opens_browser: bool = False) -
     if (settings.tls_cert is None) != (settings.tls_key is None):
         fail("TLS needs both: --tls-cert and --tls-key.")
     heap.share_one_heap()
-    is_leaving = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: _leave(is_leaving))
+    is_leaving = leaving.on_signals(
+        "Stopping: what is under way comes to its end"
+        + (", jobs store a checkpoint." if has_worker else "; workers train on.")
+    )
     try:
         with owned(settings.data_dir), traced(settings, "tunesmith-server"):
             _serve_until(is_leaving, settings, has_worker=has_worker, opens_browser=opens_browser)
     except DataFolderInUse as error:
         where = f" at {error.url}" if error.url else ""
         fail(f"{error}{where}. Stop it first, or choose another --data-dir.")
-
-
-def _leave(is_leaving: threading.Event) -> None:
-    if is_leaving.is_set():  # asked twice: skip the waiting, jobs go on from their checkpoints
-        os._exit(1)
-    is_leaving.set()
 
 
 def _serve_until(
@@ -187,6 +181,7 @@ class LocalWorker:
             self._environment["TUNESMITH_CA_FILE"] = str(settings.tls_cert.resolve())
         for secret in ("TUNESMITH_ADMIN_KEY", "TUNESMITH_WANDB_API_KEY"):
             self._environment.pop(secret, None)
+        self._grace_seconds = settings.worker_drain_seconds + _WORKER_CLOSING_SECONDS
         self._process: subprocess.Popen[bytes] | None = None
         self._may_start_at = 0.0
 
@@ -210,6 +205,6 @@ class LocalWorker:
             return
         self._process.terminate()
         try:
-            self._process.wait(_WORKER_GRACE_SECONDS)
+            self._process.wait(self._grace_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()

@@ -1,7 +1,6 @@
 """`worker`: an agent on a machine with devices."""
 
 import os
-import signal
 import socket
 import threading
 from importlib.metadata import version
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import heap, tls
+from tunesmith.cli import heap, leaving, tls
 from tunesmith.cli.options import fail, load_settings, traced
 from tunesmith.compute.local import LocalLauncher
 from tunesmith.domain.errors import StaleAttempt, TunesmithError, Unauthenticated
@@ -51,9 +50,12 @@ def worker(
             "`tunesmith keys create --scopes worker`."
         )
     heap.share_one_heap()
-    is_leaving = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: _leave(is_leaving))
+    is_leaving = leaving.on_signals(
+        None  # whoever started it has said so
+        if exit_with_parent
+        else "Stopping: jobs store a checkpoint to go on from, answers come to their end; "
+        f"{settings.worker_drain_seconds:g} s at most."
+    )
     if exit_with_parent:
         threading.Thread(target=_die_with_parent, daemon=True).start()
     worker_name = settings.worker_name or socket.gethostname()
@@ -82,6 +84,7 @@ def worker(
                     min_free_bytes=settings.min_free_bytes,
                     checkpoint_seconds=settings.checkpoint_seconds,
                     max_offline_seconds=settings.max_offline_seconds,
+                    drain_seconds=settings.worker_drain_seconds,
                 ),
                 is_leaving,
             )
@@ -89,12 +92,6 @@ def worker(
         fail(error.message)
     except TunesmithError as error:
         fail(f"{settings.url}: {error.message}")
-
-
-def _leave(is_leaving: threading.Event) -> None:
-    if is_leaving.is_set():
-        os._exit(1)
-    is_leaving.set()
 
 
 def _die_with_parent() -> None:

@@ -304,7 +304,15 @@ class SampleCancel:
     request_id: str
 
 
-Asked = SampleRequest | EmbedRequest | SampleCancel  # what goes to a worker for answers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoMoreRequests:
+    """What a worker says that is leaving; and the server to it, after the last request."""
+
+    no_more_requests: Literal[True]
+
+
+# What goes to a worker for answers.
+Asked = SampleRequest | EmbedRequest | SampleCancel | NoMoreRequests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,3 +361,11 @@ class SampleOutput:
     completion_tokens: int = 0
     code: str | None = None
     message: str | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Of its request's."""
+        return self.part not in (SamplePart.DELTA, SamplePart.TOOL_CALL)
+
+
+Answered = SampleOutput | NoMoreRequests  # what comes back from it

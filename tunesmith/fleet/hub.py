@@ -10,6 +10,7 @@ import structlog
 from tunesmith.domain.assignments import (
     Asked,
     EmbedRequest,
+    NoMoreRequests,
     SampleCancel,
     SampleOutput,
     SamplePart,
@@ -27,7 +28,6 @@ _REASONS = {
     _LOST: "The worker that was answering has gone; try again.",
     _CLOSING: "The server is being stopped; try again when it is back.",
 }
-_UNFINISHED = (SamplePart.DELTA, SamplePart.TOOL_CALL)
 
 
 @dataclass(slots=True)
@@ -38,6 +38,7 @@ class Connection:
     outgoing: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
     waiting: dict[str, asyncio.Queue[SampleOutput]] = field(default_factory=dict)
     base_models: set[str] = field(default_factory=set)  # asked before, so probably resident
+    is_leaving: bool = False
 
     def deliver(self, output: SampleOutput) -> None:
         if output.request_id in self.waiting:
@@ -59,7 +60,7 @@ class Hub:
 
     @property
     def is_busy(self) -> bool:
-        return all(len(c.waiting) >= ANSWERS_AT_ONCE for c in self._connections.values())
+        return all(len(c.waiting) >= ANSWERS_AT_ONCE for c in self._taking())
 
     def connect(self, worker: str) -> Connection:
         """A worker is there; an earlier connection of the same name is dead."""
@@ -74,10 +75,16 @@ class Hub:
         if connection is None or self._connections.get(connection.worker) is not connection:
             return
         del self._connections[connection.worker]
-        if not self._connections:
-            self._arrival.clear()
+        self._note_departure()
         _fail_all(connection, _LOST)
         log.info("worker disconnected", worker=connection.worker)
+
+    def dismiss(self, connection: Connection) -> None:
+        """A worker is leaving: what it has been asked it answers, others get the rest."""
+        connection.is_leaving = True
+        connection.outgoing.put_nowait(NoMoreRequests(no_more_requests=True))
+        self._note_departure()
+        log.info("worker leaves", worker=connection.worker, answers=len(connection.waiting))
 
     def close(self) -> None:
         """Whoever waits for an answer, or asks from now on, is told that the server stops."""
@@ -107,7 +114,7 @@ class Hub:
                 if output.code in _REASONS:
                     is_ended = output.code == _LOST
                     raise Unavailable(_REASONS[output.code])
-                is_ended = output.part not in _UNFINISHED
+                is_ended = output.is_last
                 yield output
         finally:
             del connection.waiting[request.request_id]
@@ -119,7 +126,7 @@ class Hub:
         try:
             async with asyncio.timeout(self._wait_seconds):
                 # Who arrived may be gone before we wake.
-                while not self._connections and not self._is_closed:
+                while not self._taking() and not self._is_closed:
                     await self._arrival.wait()
         except TimeoutError:
             message = "No worker is connected; start one with `tunesmith worker`."
@@ -127,13 +134,20 @@ class Hub:
         if self._is_closed:
             raise Unavailable(_REASONS[_CLOSING])
         connection = min(
-            self._connections.values(),
+            self._taking(),
             key=lambda c: (base_model not in c.base_models, len(c.waiting)),
         )
         if len(connection.waiting) >= MAX_REQUESTS_AT_ONCE:
             raise Unavailable("Too many requests are waiting for an answer; try again later.")
         connection.base_models.add(base_model)
         return connection
+
+    def _taking(self) -> list[Connection]:
+        return [c for c in self._connections.values() if not c.is_leaving]
+
+    def _note_departure(self) -> None:
+        if not self._taking():
+            self._arrival.clear()
 
 
 def _fail_all(connection: Connection, code: str) -> None:

@@ -17,8 +17,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.assignments import (
+    Answered,
     Asked,
     Assignment,
+    NoMoreRequests,
     Receipt,
     Registration,
     ReportBatch,
@@ -49,7 +51,7 @@ log = structlog.get_logger()
 
 PREFIX = "/fleet/v1"
 _OUTGOING: TypeAdapter[Asked] = TypeAdapter(Asked)
-_OUTPUTS = TypeAdapter(list[SampleOutput])
+_ANSWERED: TypeAdapter[list[Answered]] = TypeAdapter(list[Answered])
 
 router = APIRouter()
 
@@ -172,8 +174,11 @@ async def tokens(socket: WebSocket, worker: str) -> None:
     sender = asyncio.create_task(_send_requests(socket, connection))
     try:
         while True:
-            for output in _OUTPUTS.validate_json(await socket.receive_text()):
-                connection.deliver(output)
+            for answered in _ANSWERED.validate_json(await socket.receive_text()):
+                if isinstance(answered, NoMoreRequests):
+                    hub.dismiss(connection)
+                else:
+                    connection.deliver(answered)
     except WebSocketDisconnect:
         pass
     finally:
@@ -187,6 +192,7 @@ async def _send_requests(socket: WebSocket, connection: Connection) -> None:
         try:
             text = _OUTGOING.dump_json(message).decode()
         except ValueError as error:  # such as half a character, which JSON can escape
+            assert not isinstance(message, NoMoreRequests)
             connection.deliver(_refused(message.request_id, error))
             continue
         await socket.send_text(text)

@@ -133,9 +133,10 @@ def end_silent(store: Store, now: datetime) -> int:
     a step of the clock, every lease starts anew.
     """
     heard_at = store.shares.heard(now)
-    if heard_at is not None and timedelta(0) <= now - heard_at <= MAX_DEAF:
-        return requeue_expired(store, now)
     expires_at = now + timedelta(seconds=LEASE_SECONDS)
+    if heard_at is not None and timedelta(0) <= now - heard_at <= MAX_DEAF:
+        store.queue.bound_leases(expires_at)  # a clock may have stepped and come back in between
+        return requeue_expired(store, now)
     store.queue.begin_anew(now, expires_at, latest=now + MAX_WAIT)
     return 0
 

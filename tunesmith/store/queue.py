@@ -233,6 +233,11 @@ class Queue:
         """Leases of the same worker's earlier incarnations."""
         return self._lease(queue.c.worker == worker, queue.c.incarnation != incarnation)
 
+    def bound_leases(self, latest: datetime) -> None:
+        """None ends later than one that begins now, as one would that began on a clock ahead."""
+        beyond = (queue.c.worker.is_not(None), queue.c.lease_expires_at > latest)
+        self._connection.execute(sa.update(queue).where(*beyond).values(lease_expires_at=latest))
+
     def begin_anew(self, now: datetime, expires_at: datetime, latest: datetime) -> None:
         """After a time in which nobody could renew, or a step of the clock.
 

@@ -12,9 +12,11 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from tunesmith.domain.assignments import (
+    Answered,
     Asked,
     EmbedRequest,
     Likely,
+    NoMoreRequests,
     SampleCancel,
     SampleOutput,
     SamplePart,
@@ -41,21 +43,31 @@ from tunesmith.worker.prepare import Workshop
 log = structlog.get_logger()
 
 _INCOMING: TypeAdapter[Asked] = TypeAdapter(Asked)
-_OUTPUTS = TypeAdapter(list[SampleOutput])
+_ANSWERED: TypeAdapter[list[Answered]] = TypeAdapter(list[Answered])
 _RECONNECT_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 class Answering:
-    """Keeps the connection open until `close`, and passes requests on to the hosts."""
+    """Keeps the connection open until `close`, and passes requests on to the hosts.
 
-    def __init__(self, client: Client, worker: str, workshop: Workshop) -> None:
+    Once `is_leaving` is set the server is told, and sends no more of them.
+    """
+
+    def __init__(
+        self, client: Client, worker: str, workshop: Workshop, is_leaving: threading.Event
+    ) -> None:
         scheme, _, place = client.server_url.partition("://")
         socket_scheme = "wss" if scheme == "https" else "ws"
         self._url = f"{socket_scheme}://{place}{PREFIX}/tokens?worker={quote(worker)}"
         self._headers = {"Authorization": f"Bearer {client.key}"}
         self._tls = client.tls
         self._workshop = workshop
+        self._is_leaving = is_leaving
+        self._is_connected = threading.Event()
+        self._has_all_requests = threading.Event()  # none comes after those that are open
+        self._open: set[str] = set()  # requests whose last part has not been sent
         self._outputs: queue.Queue[SampleOutput] = queue.Queue()
         self._is_closed = threading.Event()
         # Having a base model and an adapter resident may take a while; others need not wait.
@@ -67,6 +79,13 @@ class Answering:
             target=self._stay_connected, args=(hosts,), daemon=True, name="answers"
         ).start()
 
+    def finish(self) -> None:
+        """For a worker that is leaving: all that was asked of it is answered."""
+        while self._is_connected.is_set() and not (
+            self._has_all_requests.is_set() and not self._open
+        ):
+            time.sleep(_LOOK_SECONDS)
+
     def close(self) -> None:
         self._is_closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -76,7 +95,7 @@ class Answering:
         self._outputs.put(_output(event))
 
     def _stay_connected(self, hosts: Hosts) -> None:
-        while not self._is_closed.is_set():
+        while not (self._is_closed.is_set() or self._is_leaving.is_set()):
             try:
                 with connect(
                     self._url,
@@ -91,21 +110,28 @@ class Answering:
             time.sleep(_RECONNECT_SECONDS)
 
     def _serve(self, socket: ClientConnection, hosts: Hosts) -> None:
-        is_open = threading.Event()
-        is_open.set()
-        sender = threading.Thread(target=self._send_outputs, args=(socket, is_open), daemon=True)
+        self._is_connected.set()
+        sender = threading.Thread(target=self._send_outputs, args=(socket,), daemon=True)
         sender.start()
         try:
             for line in socket:
-                message = _INCOMING.validate_json(line)
-                if isinstance(message, SampleCancel):
-                    hosts.cancel(message.request_id)
-                else:
-                    self._pool.submit(self._begin, message, hosts)
+                self._take(_INCOMING.validate_json(line), hosts)
         finally:
-            is_open.clear()
+            self._is_connected.clear()
+            self._open.clear()
             hosts.cancel_all()  # who asked has been told of the lost connection
             sender.join()
+
+    def _take(self, message: Asked, hosts: Hosts) -> None:
+        match message:
+            case NoMoreRequests():
+                self._has_all_requests.set()
+            case SampleCancel(request_id=request_id):
+                hosts.cancel(request_id)
+                self._open.discard(request_id)
+            case _:
+                self._open.add(message.request_id)
+                self._pool.submit(self._begin, message, hosts)
 
     def _begin(self, request: SampleRequest | EmbedRequest, hosts: Hosts) -> None:
         base = request.base_model
@@ -123,19 +149,32 @@ class Answering:
             return
         host.answer(_command(request))
 
-    def _send_outputs(self, socket: ClientConnection, is_open: threading.Event) -> None:
+    def _send_outputs(self, socket: ClientConnection) -> None:
         """Everything that is there goes in one message."""
-        while is_open.is_set():
-            try:
-                outputs = [self._outputs.get(timeout=0.2)]
-            except queue.Empty:
+        has_said_goodbye = False
+        while self._is_connected.is_set():
+            outputs = self._next_outputs()
+            answered: list[Answered] = [*outputs]
+            if self._is_leaving.is_set() and not has_said_goodbye:
+                answered.append(NoMoreRequests(no_more_requests=True))
+                has_said_goodbye = True
+            if not answered:
                 continue
-            while not self._outputs.empty():
-                outputs.append(self._outputs.get_nowait())
             try:
-                socket.send(_OUTPUTS.dump_json(outputs).decode())
+                socket.send(_ANSWERED.dump_json(answered).decode())
             except (OSError, WebSocketException):
                 return
+            self._open -= {output.request_id for output in outputs if output.is_last}
+
+    def _next_outputs(self) -> list[SampleOutput]:
+        """Those that there are; none where none comes for a moment."""
+        try:
+            outputs = [self._outputs.get(timeout=_LOOK_SECONDS)]
+        except queue.Empty:
+            return []
+        while not self._outputs.empty():
+            outputs.append(self._outputs.get_nowait())
+        return outputs
 
 
 def _command(request: SampleRequest | EmbedRequest) -> Sample | Embed:

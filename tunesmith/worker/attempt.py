@@ -50,6 +50,21 @@ class Attempts:
         self._checkpoint_seconds = checkpoint_seconds
         self._max_offline_seconds = max_offline_seconds
         self._is_leaving = is_leaving
+        self._open: set[Reporter] = set()
+
+    @property
+    def num_open(self) -> int:
+        return len(self._open)
+
+    @property
+    def num_untold(self) -> int:
+        """Those that the server believes to be under way."""
+        return sum(not reporter.is_told for reporter in list(self._open))
+
+    def give_back_all(self) -> None:
+        """As they are; whoever carries them out need not be waited for."""
+        for reporter in list(self._open):
+            reporter.give_back()
 
     def carry_out(self, assignment: Assignment) -> None:
         """Returns when the attempt is over, however it ended."""
@@ -64,6 +79,7 @@ class Attempts:
     def _carry_out(self, assignment: Assignment) -> None:
         log.info("attempt", task=assignment.task.value)
         reporter = Reporter(self._client, assignment)
+        self._open.add(reporter)
         folder = self._workshop.attempt_folder(assignment)
         try:
             with full_disk_named():
@@ -79,6 +95,7 @@ class Attempts:
             reporter.add(AttemptLost(reason=str(error)))
         finally:
             reporter.close(self._is_leaving)
+            self._open.discard(reporter)
             shutil.rmtree(folder, ignore_errors=True)
 
     def hand_back(self, assignment: Assignment) -> None:

@@ -14,6 +14,7 @@ from tunesmith.domain.jobs import Task
 from tunesmith.worker.answering import Answering
 from tunesmith.worker.attempt import Attempts
 from tunesmith.worker.client import Client, until_reachable
+from tunesmith.worker.leaving import end_in_time
 from tunesmith.worker.placing import Hosts, NoRoom
 from tunesmith.worker.ports import Launcher
 from tunesmith.worker.prepare import Workshop
@@ -33,6 +34,7 @@ class WorkerSettings:
     min_free_bytes: int
     checkpoint_seconds: float
     max_offline_seconds: float
+    drain_seconds: float
 
 
 def work(
@@ -40,6 +42,7 @@ def work(
 ) -> None:
     """Until `is_leaving` is set; open runs then stop at checkpoints, and their jobs are released.
 
+    Answers come to their end. Where all that takes longer than it may, the process is ended.
     Raises `Unauthenticated` for a wrong key, `StaleAttempt` where another worker took the name.
     """
     registration = Registration(
@@ -52,7 +55,7 @@ def work(
     workshop = Workshop(
         client, settings.work_dir, name=settings.name, min_free_bytes=settings.min_free_bytes
     )
-    answering = Answering(client, settings.name, workshop)
+    answering = Answering(client, settings.name, workshop, is_leaving)
     hosts = Hosts(launcher, settings.max_hosts, answering.tell)
     attempts = Attempts(
         client,
@@ -63,6 +66,18 @@ def work(
         is_leaving=is_leaving,
     )
     answering.start(hosts)
+    is_over = threading.Event()
+    threading.Thread(
+        target=end_in_time,
+        args=(is_leaving, is_over),
+        kwargs={
+            "drain_seconds": settings.drain_seconds,
+            "attempts": attempts,
+            "hosts": hosts,
+        },
+        daemon=True,
+        name="leave",
+    ).start()
     try:
         with ThreadPoolExecutor(1, "check data") as pool:
             # What is wrong with a job's data is told while another job trains, for days perhaps.
@@ -79,7 +94,9 @@ def work(
             finally:
                 is_leaving.set()
             checking.result()
+        answering.finish()
     finally:
+        is_over.set()
         answering.close()
         hosts.close()
 

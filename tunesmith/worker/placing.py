@@ -40,6 +40,8 @@ class Hosts:
         self._on_answer = on_answer
         self._devices = launcher.devices()
         self._hosts: dict[Weights, Host] = {}
+        self._starting: Host | None = None
+        self._is_closed = False
         self._claims: Counter[Weights] = Counter()
         self._table = threading.Lock()
         self._loading = threading.Lock()
@@ -111,8 +113,13 @@ class Hosts:
             host.cancel_all()
 
     def close(self) -> None:
-        for host in self._hosts.values():
-            host.kill()
+        """End them all, and begin none; may be called from any thread."""
+        with self._table:
+            self._is_closed = True
+            hosts = [*self._hosts.values(), self._starting]
+        for host in hosts:
+            if host is not None:
+                host.kill()
 
     @contextmanager
     def _claimed(self, base: BaseModel, owner: str) -> Iterator[None]:
@@ -127,12 +134,19 @@ class Hosts:
         return host if host is not None and host.is_alive else None
 
     def _start(self, base: BaseModel, folder: Callable[[], Path], owner: str) -> Host:
-        process = self._launcher.launch(base.name, folder(), base.quantization)
-        log.info("host started", base_model=base.name, pid=process.pid)
-        host = Host(process, base.name, self._on_answer)
-        host.wait_until_ready()
+        model_folder = folder()
         with self._table:
-            self._hosts[base.name, base.fingerprint, owner] = host
+            if self._is_closed:
+                raise NoRoom("This worker is leaving.")
+            process = self._launcher.launch(base.name, model_folder, base.quantization)
+            host = self._starting = Host(process, base.name, self._on_answer)
+        log.info("host started", base_model=base.name, pid=process.pid)
+        try:
+            host.wait_until_ready()
+            with self._table:
+                self._hosts[base.name, base.fingerprint, owner] = host
+        finally:
+            self._starting = None
         return host
 
     def _takes_more(self, weights: Weights) -> bool:

@@ -16,6 +16,7 @@ from tunesmith.domain.assignments import (
     RENEW_SECONDS,
     Assignment,
     AttemptHalted,
+    AttemptReleased,
     CheckpointPublished,
     Report,
     ReportBatch,
@@ -42,6 +43,7 @@ class Reporter:
     `is_stale` turns true when the server refuses the attempt: somebody else has the job now, or it
     was stopped. `is_pause_wanted` is what the server last said. While `is_server_full`, it has no
     room for a checkpoint; should that last until the attempt has ended, the attempt is halted.
+    What is said after an ending is passed over.
     """
 
     def __init__(self, client: Client, assignment: Assignment) -> None:
@@ -51,6 +53,8 @@ class Reporter:
         self._spool: deque[tuple[Report, Path | None]] = deque()
         self._batch: list[tuple[Report, Path | None]] = []  # being sent, and sent again unchanged
         self._sequence = 0
+        self._adding = threading.Lock()
+        self._has_ended = False
         self._checkpoint_step: int | None = None
         self._wake = threading.Event()  # there is something to send
         self._is_urgent = threading.Event()  # and no use in waiting for more
@@ -75,10 +79,24 @@ class Reporter:
             self._checkpoint_step = report.step
         if isinstance(report, TrainingHealed) and report.went_back:
             self._checkpoint_step = None  # the server forgets those behind the step
-        self._spool.append((report, folder))
+        with self._adding:
+            if self._has_ended:
+                return
+            self._has_ended = isinstance(report, ENDINGS)
+            self._spool.append((report, folder))
         if isinstance(report, ENDINGS):
             self._is_urgent.set()
         self._wake.set()
+
+    def give_back(self) -> None:
+        """The attempt as it is, while somebody still works at it."""
+        self.add(AttemptReleased())
+        self._closing.set()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the server knows all that it is to know."""
+        return self._over.is_set() and not self._spool
 
     def has_checkpoint(self, step: int) -> bool:
         """Whether the newest checkpoint told is of this step."""

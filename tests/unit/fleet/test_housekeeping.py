@@ -106,6 +106,16 @@ def test_a_step_of_the_clock_ends_no_lease_and_keeps_none(
     assert pass_over(foundation.database, clock, 1) == 1
 
 
+def test_a_lease_from_while_the_clock_was_ahead_ends_in_time(
+    foundation: Foundation, leased: Job, clock: Clock
+) -> None:
+    with foundation.database.write() as store:
+        ahead = clock() + timedelta(hours=1, seconds=scheduling.LEASE_SECONDS)
+        assert store.queue.renew(leased.id, 1, ahead) is not None
+    assert pass_over(foundation.database, clock, 61) == 0
+    assert pass_over(foundation.database, clock, 1) == 1
+
+
 def test_a_step_of_the_clock_delays_no_job_that_waits_after_a_loss(
     foundation: Foundation, leased: Job, clock: Clock
 ) -> None:

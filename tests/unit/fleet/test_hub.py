@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from tests.factories import base_model, embed_request, sample_request
-from tunesmith.domain.assignments import Asked, SampleCancel, SampleOutput, SamplePart
+from tunesmith.domain.assignments import (
+    Asked,
+    NoMoreRequests,
+    SampleCancel,
+    SampleOutput,
+    SamplePart,
+)
 from tunesmith.domain.errors import Unavailable
 from tunesmith.fleet import hub as hub_module
 from tunesmith.fleet.hub import Connection, Hub
@@ -42,6 +48,26 @@ def test_a_request_goes_to_a_worker_and_its_answer_comes_back() -> None:
         assert await asking == [delta("Hel"), delta("lo"), done()]
         assert not box.waiting
         assert box.outgoing.empty()  # nothing to cancel
+
+    run(scene())
+
+
+def test_a_worker_that_is_leaving_answers_what_it_was_asked_and_gets_no_more() -> None:
+    async def scene() -> None:
+        hub = Hub()
+        box = hub.connect("box")
+        first = asyncio.create_task(collect(hub.sample(sample_request("one"))))
+        assert await taken(box) == sample_request("one")
+        hub.dismiss(box)
+        assert await taken(box) == NoMoreRequests(no_more_requests=True)
+        second = asyncio.create_task(collect(hub.sample(sample_request("two"))))
+        await asyncio.sleep(0)
+        other = hub.connect("other")  # which the second has waited for
+        assert await taken(other) == sample_request("two")
+        box.deliver(done("one"))
+        other.deliver(done("two"))
+        assert (await first, await second) == ([done("one")], [done("two")])
+        assert box.outgoing.empty()
 
     run(scene())
 

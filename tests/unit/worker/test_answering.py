@@ -14,8 +14,10 @@ from tests.factories import embed_request, sample_request
 from tests.unit.worker.fakes import FakeClient, FakeHost, FakeLauncher
 from tunesmith.domain.assignments import (
     AdapterSource,
+    Answered,
     Asked,
     Likely,
+    NoMoreRequests,
     SampleCancel,
     SampleOutput,
     SamplePart,
@@ -43,7 +45,7 @@ from tunesmith.worker.placing import Hosts
 from tunesmith.worker.prepare import Workshop
 
 _REQUEST: TypeAdapter[Asked] = TypeAdapter(Asked)
-_OUTPUTS = TypeAdapter(list[SampleOutput])
+_ANSWERED: TypeAdapter[list[Answered]] = TypeAdapter(list[Answered])
 
 
 def test_a_request_becomes_what_the_engine_is_asked() -> None:
@@ -157,6 +159,9 @@ class Scene:
         self.folder = folder
         self.connections: list[ServerConnection] = []
         self.heard: list[SampleOutput] = []
+        self.is_leaving = threading.Event()
+        self.is_dismissed = False
+        self.answering: Answering
         self.news = threading.Condition()
 
     def serve(self, connection: ServerConnection) -> None:
@@ -165,7 +170,11 @@ class Scene:
             self.news.notify_all()
         for line in connection:
             with self.news:
-                self.heard += _OUTPUTS.validate_json(line)
+                for answered in _ANSWERED.validate_json(line):
+                    if isinstance(answered, NoMoreRequests):
+                        self.is_dismissed = True
+                    else:
+                        self.heard.append(answered)
                 self.news.notify_all()
 
     def ask(self, message: Asked) -> None:
@@ -220,7 +229,10 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     with listening(scene) as server:
         client = cast(Any, scene.client)
         client.server_url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        told = Answering(client, "box", Workshop(client, tmp_path / "work", name="box"))
+        told = Answering(
+            client, "box", Workshop(client, tmp_path / "work", name="box"), scene.is_leaving
+        )
+        scene.answering = told
         told.start(Hosts(launcher, 1, told.tell))
         yield scene
         told.close()
@@ -298,3 +310,25 @@ def test_an_embedding_is_made_over_the_connection(scene: Scene) -> None:
     embed = Embed(spec=EmbedSpec(request_id="one", token_ids=[3, 4]))
     assert scene.host().next_command() == embed
     assert scene.heard[0].embedding == (1.0,)
+
+
+def test_a_worker_that_is_leaving_says_so_and_finishes_what_it_was_asked(scene: Scene) -> None:
+    scene.ask(sample_request("endless"))
+    host = scene.host()
+    assert isinstance(host.next_command(), Sample)
+    scene.is_leaving.set()
+    scene.wait_for(lambda: scene.is_dismissed)
+    scene.ask(sample_request("late"))  # on its way before the server heard
+    scene.ask(NoMoreRequests(no_more_requests=True))
+    assert scene.parts(2) == [SamplePart.DELTA, SamplePart.DONE]
+
+    finishing = threading.Thread(target=scene.answering.finish)
+    finishing.start()
+    assert finishing.is_alive()
+    done = SampleDone(
+        request_id="endless", finish_reason="stop", prompt_tokens=1, completion_tokens=1
+    )
+    host.say(done)
+    finishing.join(10)
+    assert not finishing.is_alive()
+    assert scene.parts(3)[-1] == SamplePart.DONE

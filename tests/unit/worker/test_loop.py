@@ -75,6 +75,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         min_free_bytes=0,
         checkpoint_seconds=60.0,
         max_offline_seconds=10.0,
+        drain_seconds=60.0,
     )
 
     def start(client: LeasingClient) -> None:

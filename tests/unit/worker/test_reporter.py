@@ -9,6 +9,7 @@ import pytest
 from tests.factories import assignment, metrics
 from tests.unit.worker.fakes import FakeClient
 from tunesmith.domain.assignments import (
+    AttemptLost,
     AttemptReleased,
     CheckpointPublished,
     StepReported,
@@ -151,6 +152,25 @@ def test_a_worker_that_leaves_does_not_wait_forever_for_an_absent_server(
     reporter.close(leaving)
     assert time.monotonic() - started < PATIENCE_SECONDS / 2
     client.trouble = None
+
+
+def test_an_attempt_that_is_given_back_has_no_more_to_say(client: FakeClient) -> None:
+    reporter = report_to(client)
+    reporter.add(step(1))
+    reporter.give_back()
+    reporter.add(AttemptLost(reason="the host ended"))  # as whoever still works at it finds
+    wait_until(lambda: reporter.is_told)
+    reporter.close(STAYING)
+    assert client.reports == [step(1), AttemptReleased()]
+
+
+def test_what_has_not_been_told_is_known(client: FakeClient) -> None:
+    client.trouble = Unavailable("The server cannot be reached.")
+    reporter = report_to(client)
+    reporter.give_back()
+    assert not reporter.is_told
+    client.trouble = None
+    wait_until(lambda: reporter.is_told)
 
 
 def test_a_worker_that_stays_tells_what_it_did_when_the_server_is_back(
