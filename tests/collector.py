@@ -26,6 +26,7 @@ class Collector(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.spans: list[Received] = []
+        self.bodies: list[bytes] = []  # as they came
 
     @property
     def url(self) -> str:
@@ -39,6 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         assert self.path == "/v1/traces"
         assert self.headers.get("content-encoding") is None
+        self.server.bodies.append(body)
         self.server.spans += _spans(ExportTraceServiceRequest.FromString(body))
         self.send_response(200)
         self.send_header("content-length", "0")

@@ -15,10 +15,10 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
+from tunesmith.compute.tokens import tokenizer_in
 from tunesmith.engine import data
-from tunesmith.engine.errors import BadConversation, UnsupportedModel
+from tunesmith.engine.errors import BadConversation
 from tunesmith.engine.examples import Example
-from tunesmith.engine.model import load_tokenizer
 
 MAX_PIECES = 4000  # shown of a text
 _NICENESS = 10  # whoever serves and trains goes first
@@ -76,10 +76,7 @@ def _pieces(text: Example, tokenizer: Any) -> Iterator[tuple[str, int, bool]]:
 
 def main(folder: str, path: str, max_length_tokens: str, first: str, count: str) -> None:
     os.nice(_NICENESS)
-    try:
-        tokenizer = load_tokenizer(Path(folder))
-    except UnsupportedModel as error:
-        sys.exit(error.message)
+    tokenizer = tokenizer_in(folder)
     seen = preview(Path(path), tokenizer, int(max_length_tokens), int(first), int(count))
     sys.stdout.write(json.dumps(seen))
 

@@ -17,6 +17,7 @@ from tunesmith.engine import data, examples
 from tunesmith.engine.errors import BadConversation, UnsupportedModel
 from tunesmith.engine.model import load_tokenizer
 
+NO_TOKENIZER = 3  # exit code
 _NICENESS = 10  # whoever serves and trains goes first
 _SHOWN = 100
 _TOTALS = (
@@ -69,12 +70,18 @@ def _column(num_tokens: int) -> int:
     return max(_SMALLEST, 1 << (num_tokens - 1).bit_length())
 
 
+def tokenizer_in(folder: str) -> Any:
+    """Ends the process with `NO_TOKENIZER`, and the reason on standard error, if there is none."""
+    try:
+        return load_tokenizer(Path(folder))
+    except UnsupportedModel as error:
+        sys.stderr.write(" ".join(error.message.split()))  # in one line
+        sys.exit(NO_TOKENIZER)
+
+
 def main(folder: str, path: str, max_length_tokens: str) -> None:
     os.nice(_NICENESS)
-    try:
-        tokenizer = load_tokenizer(Path(folder))
-    except UnsupportedModel as error:
-        sys.exit(error.message)
+    tokenizer = tokenizer_in(folder)
     with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
         counted = counts(file, tokenizer, int(max_length_tokens))
     sys.stdout.write(json.dumps(counted))

@@ -158,7 +158,7 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # whatever a folder's files make the libraries raise
         raise UnsupportedModel(f"The tokenizer cannot be loaded: {error}") from error
     if not tokenizer.is_fast:
         raise UnsupportedModel("The tokenizer has no fast version (tokenizer.json).")

@@ -3,10 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from tunesmith.doctor import frames
 from tunesmith.domain.catalog import BaseModel
@@ -14,8 +18,15 @@ from tunesmith.domain.errors import InvalidRequest, Unavailable
 from tunesmith.domain.files import Blob
 from tunesmith.store.blobs import Blobs
 
+log = structlog.get_logger()
+
 MAX_SECONDS = 600
+_NO_TOKENIZER = 3  # exit code of `compute.tokens` and `compute.preview`
 SHOWN_DIFF_BYTES = 256 * 1024
+
+
+class _NoTokenizer(Exception):
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +60,8 @@ def _examined(path: Path, held: Path | None) -> dict[str, Any]:
 def count_tokens(blobs: Blobs, blob: Blob, model: BaseModel) -> dict[str, Any]:
     """What the model's tokenizer and chat template make of a file: see `compute.tokens`."""
     path = blobs.path(blob.sha256)
-    return _counted(path, model.folder, model.context_tokens, model.fingerprint)
+    with _named(model):
+        return _counted(path, model.folder, model.context_tokens, model.fingerprint)
 
 
 @lru_cache(maxsize=32)
@@ -63,7 +75,8 @@ def rows_seen(
 ) -> dict[str, Any]:
     """So many rows from a line on, as the model sees them: see `compute.preview`."""
     path = blobs.path(blob.sha256)
-    return _seen(path, model.folder, model.context_tokens, model.fingerprint, first, count)
+    with _named(model):
+        return _seen(path, model.folder, model.context_tokens, model.fingerprint, first, count)
 
 
 @lru_cache(maxsize=8)  # up to a few MB each
@@ -78,9 +91,26 @@ def _computed(module: str, *arguments: object) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, timeout=MAX_SECONDS, check=True)
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        if isinstance(error, subprocess.CalledProcessError) and error.returncode == _NO_TOKENIZER:
+            raise _NoTokenizer(error.stderr.decode(errors="replace").strip()) from error
         raise _broken_off() from error
     made: dict[str, Any] = json.loads(done.stdout)
     return made
+
+
+@contextmanager
+def _named(model: BaseModel) -> Iterator[None]:
+    """The reason is for the operator: it may name folders."""
+    try:
+        yield
+    except _NoTokenizer as error:
+        log.warning("no tokenizer", base_model=model.name, reason=str(error))
+        raise InvalidRequest(
+            f"The tokenizer of {model.name} cannot be loaded, so nothing can be counted with it. "
+            "Choose another model, or have this server's operator look at that model's folder; "
+            "the server's log has the reason.",
+            param="model",
+        ) from error
 
 
 def mend(blobs: Blobs, blob: Blob, against: Blob | None, header: bytes) -> Mended:

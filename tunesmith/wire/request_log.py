@@ -18,6 +18,8 @@ from tunesmith.tracing import spans
 log = structlog.get_logger()
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# What a path says that was refused so need not be an id: a key, pasted into the wrong place.
+_MAY_NAME_ANYTHING = frozenset({400, 401, 403, 404, 405, 422, 429})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -95,7 +97,8 @@ def _tell(scope: Scope, status: int, seconds: float, span: spans.Span) -> None:
     place = {
         word: value
         for word, param in (("job", "job_id"), ("attempt", "attempt"))
-        if (value := scope.get("path_params", {}).get(param)) is not None
+        if status not in _MAY_NAME_ANYTHING
+        and (value := scope.get("path_params", {}).get(param)) is not None
         and _SAFE_ID.fullmatch(str(value).encode())
     }
     ms = round(seconds * 1000, 1)

@@ -7,7 +7,7 @@ import pytest
 
 import tunesmith
 from tests.factories import base_model, conversation, json_lines
-from tunesmith.domain.errors import Unavailable
+from tunesmith.domain.errors import InvalidRequest
 from tunesmith.engine import data
 from tunesmith.engine.model import load_tokenizer
 from tunesmith.services import examinations
@@ -81,10 +81,19 @@ def test_a_rows_tokens_are_its_text_and_those_that_are_learned_are_marked(blobs:
     assert "beyond the limit of 64 tokens" in beyond["refused"]
 
 
-def test_a_model_whose_folder_is_gone_breaks_nothing(blobs: Blobs) -> None:
+@pytest.mark.parametrize("tokenizer", [None, "{", '{"added_tokens": []}'])
+def test_a_model_without_a_tokenizer_is_named_and_its_folder_is_not(
+    blobs: Blobs, tmp_path: Path, tokenizer: str | None
+) -> None:
     blob = blobs.put(b"".join(json_lines(*ROWS)))
+    if tokenizer is not None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "tokenizer.json").write_text(tokenizer)
+    model = base_model("llama", folder=str(tmp_path / "model"))
 
-    with pytest.raises(Unavailable):
-        examinations.count_tokens(blobs, blob, base_model(folder="/nowhere"))
-    with pytest.raises(Unavailable):
-        examinations.rows_seen(blobs, blob, base_model(folder="/nowhere"), first=1, count=1)
+    with pytest.raises(InvalidRequest, match="tokenizer of llama cannot be loaded") as refused:
+        examinations.count_tokens(blobs, blob, model)
+    with pytest.raises(InvalidRequest, match="tokenizer of llama cannot be loaded"):
+        examinations.rows_seen(blobs, blob, model, first=1, count=1)
+    assert refused.value.param == "model"
+    assert str(tmp_path) not in refused.value.message
