@@ -179,6 +179,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # A deferred transaction that turns to writing fails as busy, whatever the timeout.
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get(_WRITES):
+        # A deferred transaction that turns to writing fails as busy, whatever the timeout.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:  # by the driver itself: this touches no file, so there is no trouble to name
+        connection.connection.cursor().execute("BEGIN")

@@ -37,6 +37,11 @@ _INTEGRATIONS = TypeAdapter(tuple[Integration, ...])
 _PROGRESS = TypeAdapter(Progress | None)
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 
+# What clients ask all the time is put together once.
+_BY_ID = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
+_OWNED = _BY_ID.where(jobs.c.organization_id == sa.bindparam("owner"))
+_BY_ID_TO_CHANGE, _OWNED_TO_CHANGE = _BY_ID.with_for_update(), _OWNED.with_for_update()
+
 
 class Jobs:
     def __init__(self, connection: sa.Connection) -> None:
@@ -47,11 +52,11 @@ class Jobs:
         self._connection.execute(sa.insert(jobs).values(**columns))
 
     def get(self, job_id: UUID, owner: UUID) -> Job:
-        return self._get(job_id, jobs.c.organization_id == owner)
+        return self._get(_OWNED, job_id, owner)
 
     def get_to_change(self, job_id: UUID, owner: UUID) -> Job:
         """The row is locked where the database can: what is decided on it is still so when done."""
-        return self._get(job_id, jobs.c.organization_id == owner, for_update=True)
+        return self._get(_OWNED_TO_CHANGE, job_id, owner)
 
     def get_for_worker(self, job_id: UUID) -> Job:
         """Whoever owns it: for reports, which the lease has already been checked for.
@@ -59,7 +64,7 @@ class Jobs:
         The row is locked where the database can lock one: a report may not fail because the job's
         owner has changed their mind meanwhile.
         """
-        return self._get(job_id, sa.true(), for_update=True)
+        return self._get(_BY_ID_TO_CHANGE, job_id)
 
     def find_repeated(self, owner: UUID, request_digest: str, since: datetime) -> Job | None:
         """The newest job that was asked for in the same way, unless it is too old."""
@@ -178,11 +183,9 @@ class Jobs:
         )
         return select_page(self._connection, checkpoints, where, request, _checkpoint)
 
-    def _get(self, job_id: UUID, where: sa.ColumnElement[bool], *, for_update: bool = False) -> Job:
-        query = sa.select(jobs).where(jobs.c.id == job_id, where)
-        if for_update:
-            query = query.with_for_update()
-        row = self._connection.execute(query).mappings().one_or_none()
+    def _get(self, query: sa.Select[Any], job_id: UUID, owner: UUID | None = None) -> Job:
+        asked = {"job_id": job_id} if owner is None else {"job_id": job_id, "owner": owner}
+        row = self._connection.execute(query, asked).mappings().one_or_none()
         if row is None:
             raise NotFound("job", str(job_id))
         return _job(row)

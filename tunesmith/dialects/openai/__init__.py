@@ -46,7 +46,8 @@ def build(
     app.state.limiter = limiter or Limiter({})
     render_errors_with(app, render)
     app.add_middleware(VendorHeaders)
-    for module in (files, uploads, jobs, permissions, graders, models):
+    # Jobs are asked for all the time, and routes are tried one after another.
+    for module in (jobs, files, uploads, permissions, graders, models):
         app.include_router(module.router, responses=documentation.ERRORS)
     for module in (chat, completions, responses, embeddings):
         app.include_router(

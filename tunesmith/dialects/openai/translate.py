@@ -16,6 +16,7 @@ from tunesmith.domain.models import TunedModel
 from tunesmith.domain.paging import Page, PageRequest
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_PAIRS = [high + low for high in _BASE62 for low in _BASE62]
 _LENGTHS = {
     "file-": 22,
     "ftjob-": 24,
@@ -64,8 +65,8 @@ def outer_id(prefix: str, inner: UUID) -> str:
     """Such as `file-` and 22 digits to the base of 62, zeros first."""
     number, digits = inner.int, ""
     while number:
-        number, digit = divmod(number, 62)
-        digits = _BASE62[digit] + digits
+        number, pair = divmod(number, len(_PAIRS))
+        digits = _PAIRS[pair] + digits
     return prefix + digits.rjust(_LENGTHS[prefix], "0")
 
 
