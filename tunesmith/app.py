@@ -102,6 +102,7 @@ def build(settings: Settings) -> Application:
         import_dir=settings.import_dir,
         chat_app=openai_app,
         file_id_of=openai.translate.find_file_id,
+        short_id_of=openai.translate.short_id_in,
     )
     mount(app, platform.PREFIX, platform_app)
     mount(app, admin.PREFIX, admin_app)

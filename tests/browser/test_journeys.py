@@ -81,6 +81,35 @@ def test_the_doctor_stops_a_job_that_would_fail(signed_in: SignIn, rows: Rows) -
     expect(start).to_have_attribute("title", re.compile("The training data has errors"))
 
 
+def test_a_refusal_stands_at_its_field_and_what_is_chosen_is_trained(
+    signed_in: SignIn, watch: Watch, rows: Rows
+) -> None:
+    watch.allow("status of 400")
+    page = signed_in()
+    page.get_by_role("button", name="New job").click()
+    drop(page, rows())
+    page.get_by_label(BASE).check()
+    expect(page.locator(".findings")).to_contain_text("20 examples")
+    page.get_by_text(re.compile("^Settings:")).click()
+    rank = page.locator(".field", has_text="more holds more")
+    rank.get_by_role("spinbutton").fill("300")
+    start = page.get_by_role("button", name="Start training")
+    expect(start).to_be_enabled()
+    start.click()
+    expect(rank).to_contain_text("less than or equal to 256")
+    page.get_by_label("All weights").check()
+    expect(rank).to_have_count(0)
+    page.get_by_label("An adapter (LoRA)").check()
+    rank.get_by_role("spinbutton").fill("4")
+    page.get_by_label("Layers").fill("q_proj, v_proj")
+    start.click()
+    expect(page.get_by_role("heading", name="greetings")).to_be_visible()
+    page.get_by_role("tab", name="Settings").click()
+    settings = page.locator(".facts").last
+    expect(settings.locator("div", has_text="LoRA rank").last).to_contain_text("4")
+    expect(settings).to_contain_text("q_proj, v_proj")
+
+
 def test_a_job_that_fails_shows_the_line_and_what_to_do(
     signed_in: SignIn, service: Service, rows: Rows
 ) -> None:

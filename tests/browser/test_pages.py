@@ -51,6 +51,7 @@ def pages(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "compare": f"#/compare?jobs={one},{two}",
         "datasets": "#/datasets",
         "dataset": f"#/datasets/{dataset}",
+        "learned": f"#/datasets/{dataset}?view=tokens",
         "models": "#/models",
         "playground": "#/playground",
         "hardware": "#/hardware",

@@ -209,6 +209,7 @@ class Server:
             import_dir=self.import_dir,
             chat_app=self.openai_app,
             file_id_of=openai.translate.find_file_id,
+            short_id_of=openai.translate.short_id_in,
         )
         mount(app, openai.PREFIX, self.openai_app)
         mount(app, admin.PREFIX, admin.build(foundation, webhooks_allow_private=False))

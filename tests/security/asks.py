@@ -181,11 +181,13 @@ ASKS: dict[str, list[Ask]] = {
             }
         )
         for name in ("dataset_id", "dataset_file")
-    ],
+    ]
+    + [Ask(body={"name": "a", "baseModel": "{model_name}", "trainingDataset": "{own_dataset}"})],
     "POST /api/v1/fine-tuning/estimate-cost": [Ask(body={"baseModel": BASE, "datasetSize": 9})],
     "POST /api/v1/fine-tuning/estimates": [
         Ask(body={"baseModel": BASE, "examples": 9}),
         Ask(body={"baseModel": BASE, "dataset": "{dataset_id}"}),
+        Ask(body={"baseModel": "{model_name}", "examples": 9}),
     ],
     "POST /api/v1/datasets": [Ask(files={"file": ("a.jsonl", ROWS)})],
     "GET /api/v1/datasets/{dataset_id}/findings": [
@@ -193,6 +195,7 @@ ASKS: dict[str, list[Ask]] = {
         Ask(path={"dataset_id": "{own_dataset}"}, query={"against": "{dataset_id}"}),
     ],
     "GET /api/v1/datasets/{dataset_id}/tokens": [Ask(query={"baseModel": BASE})],
+    "GET /api/v1/datasets/{dataset_id}/rows": [Ask(query={"baseModel": BASE})],
     "POST /api/v1/datasets/{dataset_id}/fix": [
         Ask(body={}),
         Ask(path={"dataset_id": "{own_dataset}"}, body={"against": "{dataset_id}"}),

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from tunesmith.domain.devices import Device, DeviceKind
+from tunesmith.domain.hyperparameters import Method
 
 DEFAULT_EXAMPLE_TOKENS = 256.0
 STARTUP_SECONDS = 15.0
@@ -20,6 +21,9 @@ _UTILISATION = 0.3  # of the peak
 _CPU_CORE_FLOPS = 20e9  # sustained
 _MPS_FLOPS = 2e12  # sustained
 _UNLISTED_GPU_PEAK = 60e12
+# A pass without a gradient for the reference, beside the forward and the backward one.
+_WORK = {Method.SUPERVISED: 1.0, Method.DPO: 4 / 3}
+_WORK_OF_ALL_WEIGHTS = 1.5  # 6 operations for each parameter and token, where LoRA takes 4
 _MEASURED_RANGE = (0.75, 1.5)  # of the likely time: other lengths, and others on the machine
 _MODELLED_RANGE = (0.4, 3.0)
 # Dense bf16 or fp16 with tensor cores; the first name that a device's has counts.
@@ -93,6 +97,17 @@ def _times(likely: Estimate, factor: float) -> Estimate:
     minutes = max(1, math.ceil(likely.minutes * factor))
     cost = round(likely.cost * minutes / likely.minutes, 2)
     return replace(likely, minutes=minutes, cost=cost)
+
+
+def work(method: Method, *, trains_all_weights: bool) -> float:
+    """How much there is to do for a token, as a multiple of what a supervised LoRA takes."""
+    return _WORK[method] * (_WORK_OF_ALL_WEIGHTS if trains_all_weights else 1.0)
+
+
+def slower(pace: Pace, work: float) -> Pace:
+    """Of training that nobody has timed, from what other training takes."""
+    per_second = pace.tokens_per_second / work
+    return replace(pace, tokens_per_second=per_second, is_measured=False)
 
 
 def auto_passes(num_examples: int) -> int:

@@ -11,7 +11,7 @@ from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.estimates import Estimate, EstimateRange, Pace
 from tunesmith.domain.events import EventKind
 from tunesmith.domain.files import File
-from tunesmith.domain.hyperparameters import MAX_EPOCHS, Method
+from tunesmith.domain.hyperparameters import MAX_EPOCHS, Hyperparameters, Method
 from tunesmith.domain.jobs import Job
 from tunesmith.services import hardware
 from tunesmith.services.context import Context
@@ -57,14 +57,25 @@ def estimate_range(
     ctx: Context,
     model: BaseModel,
     num_examples: int,
-    *,
-    num_epochs: int,
+    resolved: Hyperparameters,
+    method: Method,
     tokens_per_example: float | None,
 ) -> EstimateRange:
-    """As `estimate`, with how far off that may be."""
+    """As `estimate`, with how far off that may be, and of other training than that, too."""
+    num_epochs = resolved.num_epochs
+    assert isinstance(num_epochs, int)
     likely = estimate(
         ctx, model, num_examples, num_epochs=num_epochs, tokens_per_example=tokens_per_example
     )
+    work = estimates.work(method, trains_all_weights=resolved.trains_all_weights)
+    if work > 1:
+        pace, price = _pace(ctx, model)
+        likely = estimates.estimate(
+            estimates.slower(pace, work),
+            num_passes=likely.num_passes,
+            tokens_per_example=likely.tokens_per_example,
+            price_per_hour=price,
+        )
     return estimates.as_range(likely)
 
 

@@ -147,6 +147,48 @@ def test_the_defaults_are_as_documented(http: httpx.Client) -> None:
     }
 
 
+def test_what_is_left_out_is_chosen_for_the_data_where_that_is_asked_for(
+    http: httpx.Client, worker: Worker
+) -> None:
+    job = create_job(http, seed=7, hyperparameters={"auto": True, "loraRank": 4})
+    assert retrieve(http, job)["hyperparameters"]["epochs"] is None
+    worker.validate(inner(job), num_examples=600)
+    told = worker.lease(inner(job))
+    chosen = told.hyperparameters
+    assert (chosen.num_epochs, chosen.batch_size, chosen.lora_rank, told.seed) == (3, 10, 4, 7)
+    assert (chosen.learning_rate, chosen.warmup_steps) == (None, None)
+    assert retrieve(http, job)["hyperparameters"]["learningRate"] == 2e-4
+    named = create_job(http, hyperparameters={"auto": True, "epochs": 2, "learningRate": 0.01})
+    shown = retrieve(http, named)["hyperparameters"]
+    assert (shown["epochs"], shown["learningRate"], shown["batchSize"]) == (2, 0.01, None)
+
+
+def test_a_model_that_is_deployed_by_its_job_answers_at_once(
+    http: httpx.Client, worker: Worker
+) -> None:
+    job = create_job(http, deploy=True)
+    worker.train(inner(job))
+    assert retrieve(http, job)["deployed"] is True
+
+
+def test_a_tuned_model_is_tuned_further_by_either_name(
+    http: httpx.Client, worker: Worker, server: Server, stranger: httpx.Client
+) -> None:
+    first = job_in("completed", http, worker, suffix="first")
+    plain = retrieve(http, first)["resultModel"]
+    key = {"Authorization": f"Bearer {http.headers['x-api-key']}"}
+    with httpx.Client(base_url=f"{server.url}/v1", headers=key, verify=False) as other:
+        theirs = other.get("/fine_tuning/jobs").json()["data"][0]["fine_tuned_model"]
+    act(http, "deploy", first)
+    for name in (plain, theirs):
+        job = create_job(http, baseModel=name)
+        worker.validate(inner(job))
+        assert worker.lease(inner(job)).initial_adapter
+        assert retrieve(http, job)["baseModel"] == BASE
+        body = {"name": "x", "baseModel": name, "trainingDataset": upload(stranger)}
+        refusal(stranger.post(JOBS, json=body), 422, "unprocessable")
+
+
 def test_epochs_may_be_called_n_epochs(http: httpx.Client) -> None:
     job = create_job(http, hyperparameters={"n_epochs": 5})
     assert retrieve(http, job)["hyperparameters"]["epochs"] == 5
@@ -192,6 +234,9 @@ def test_a_model_may_be_named_by_an_alias(http: httpx.Client) -> None:
             "hyperparameters.learningRateSchedule",
         ),
         ({"hyperparameters": {"weightDecay": -0.1}}, "hyperparameters.weightDecay"),
+        ({"hyperparameters": {"auto": "yes"}}, "hyperparameters.auto"),
+        ({"seed": -1}, "seed"),
+        ({"deploy": 1}, "deploy"),
         ({"method": "dora"}, "method"),
         ({"objective": "orpo"}, "objective"),
         ({"hyperparameters": {"beta": 0.1}}, "hyperparameters.beta"),

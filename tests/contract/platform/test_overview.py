@@ -1,5 +1,7 @@
 """What the dashboard shows beyond the documented routes: progress, curves, the queue, estimates."""
 
+from typing import Any, cast
+
 import httpx
 import pytest
 
@@ -96,6 +98,21 @@ def test_an_estimate_of_a_dataset_has_a_range_and_the_resolved_values(http: http
     assert made["cost"]["low"] <= made["cost"]["likely"] <= made["cost"]["high"]
 
 
+def test_an_estimate_follows_method_and_objective(http: httpx.Client) -> None:
+    def made(**asked: str) -> dict[str, Any]:
+        body = {"baseModel": BASE, "examples": 9_000, "tokensPerExample": 500_000, **asked}
+        answer = http.post("/fine-tuning/estimates", json=body)
+        assert answer.status_code == 200, answer.text
+        return cast("dict[str, Any]", answer.json())
+
+    usual, full, dpo = made(), made(method="full"), made(objective="dpo")
+    rate = usual["hyperparameters"]["learningRate"]
+    assert full["hyperparameters"]["learningRate"] == pytest.approx(rate / 10)
+    assert dpo["hyperparameters"]["learningRate"] == pytest.approx(rate / 10)
+    assert usual["minutes"]["likely"] < dpo["minutes"]["likely"] < full["minutes"]["likely"]
+    assert not full["isMeasured"]
+
+
 def test_usage_tells_what_was_trained_by_day(http: httpx.Client, worker: Worker) -> None:
     job_in("completed", http, worker)
     usage = http.get("/fine-tuning/usage", params={"days": 7}).json()
@@ -109,6 +126,7 @@ def test_usage_tells_what_was_trained_by_day(http: httpx.Client, worker: Worker)
         ({"baseModel": BASE}, "examples"),
         ({"baseModel": "nobody", "examples": 1}, "baseModel"),
         ({"baseModel": BASE, "examples": 1, "epochs": 51}, "epochs"),
+        ({"baseModel": BASE, "examples": 1, "method": "dpo"}, "method"),
     ],
 )
 def test_an_estimate_of_nothing_is_refused(

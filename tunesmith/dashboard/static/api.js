@@ -13,10 +13,10 @@ export function onConnection(listener) {
 export const onUnauthorized = (listener) => unauthorizedListeners.add(listener);
 
 export class ApiError extends Error {
-  /** `status` is 0 where no answer came. */
-  constructor(message, { status = 0, code = null, requestId = null } = {}) {
+  /** `status` is 0 where no answer came; `fields` are what is said of fields, by their names. */
+  constructor(message, { status = 0, code = null, requestId = null, fields = {} } = {}) {
     super(message);
-    Object.assign(this, { status, code, requestId });
+    Object.assign(this, { status, code, requestId, fields });
   }
 }
 
@@ -100,6 +100,7 @@ export function worded(status, body) {
     status,
     code: told.code ?? null,
     requestId: body?.meta?.requestId ?? null,
+    fields: Object.fromEntries((Array.isArray(told.details) ? told.details : []).map(({ field, message: said }) => [field, said])),
   });
 }
 

@@ -19,6 +19,6 @@ export function Estimate({ made, error }) {
       ? "Choose training data to see how long it takes and what it costs."
       : made.isMeasured
         ? `From earlier jobs on this base model: ${short(made.tokensPerSecond)} tokens a second on ${made.device}.`
-        : `From a model of the device (${made.device}), as nothing was trained on this base model yet. Expect a wide range.`}</p>
+        : `From a model of the device (${made.device}), as nothing like it was trained on this base model yet. Expect a wide range.`}</p>
   </div>`;
 }

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { api } from "./api.js";
 import { html } from "./html.js";
 import { useAction, useLive } from "./live.js";
-import { Button, Dialog, Problem, Skeleton, Status } from "./parts.js";
+import { Button, Dialog, Problem, Status } from "./parts.js";
 import { lacks } from "./session.js";
 import { count, plural } from "./words.js";
 
@@ -27,7 +27,7 @@ export function Findings({ found, dataset, against, onFixed }) {
   });
   if (error?.status) return html`<${Problem} error=${error} title="The doctor could not read it" again=${refresh} />`;
   if (data?.dataset !== dataset) {
-    return html`<p class="quiet" role="status">The doctor reads the file…</p><${Skeleton} rows=${2} />`;
+    return html`<p class="quiet findings" role="status">The doctor reads the file…</p>`;
   }
   return html`<div class="findings">
     <div class="head">

@@ -30,6 +30,23 @@ export function python(call, body) {
   ].join("\n");
 }
 
+/** With nothing but an HTTP client. */
+export function plainPython(path, body) {
+  return [
+    "import os",
+    "",
+    "import httpx",
+    "",
+    "answer = httpx.post(",
+    `    "${address(path)}",`,
+    `    headers={"X-API-Key": os.environ["TUNESMITH_API_KEY"]},`,
+    `    json=${literal(body, 1)},`,
+    ")",
+    "answer.raise_for_status()",
+    "print(answer.json())",
+  ].join("\n");
+}
+
 function literal(value, depth) {
   if (value === null) return "None";
   if (value === true) return "True";

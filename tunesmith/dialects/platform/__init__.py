@@ -34,8 +34,12 @@ def build(
     import_dir: Path | None,
     chat_app: ASGIApp,
     file_id_of: Callable[[str], UUID | None],
+    short_id_of: Callable[[str], str | None],
 ) -> FastAPI:
-    """`chat_app` answers `/chat/completions`; `file_id_of` reads the file ids of another API."""
+    """`chat_app` answers `/chat/completions`.
+
+    `file_id_of` and `short_id_of` read another API's ids of files and names of tuned models.
+    """
     app = FastAPI(
         title="Tunesmith, platform dialect",
         description="Fine-tuning jobs, by keys with scopes.",
@@ -46,6 +50,7 @@ def build(
     app.state.import_dir = import_dir
     app.state.chat_app = chat_app
     app.state.file_id_of = file_id_of
+    app.state.short_id_of = short_id_of
     app.state.examining = CapacityLimiter(EXAMINATIONS_AT_ONCE)
     render_errors_with(app, render)
     app.add_middleware(BothSlashForms)

@@ -19,6 +19,7 @@ from tunesmith.dialects.platform.auth import ToRead, ToWrite, as_caller, read_at
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import WrongState
 from tunesmith.domain.jobs import Action, Job, JobStatus
+from tunesmith.domain.models import TunedModel
 from tunesmith.services import deployments, jobs, models
 from tunesmith.services.context import Context
 from tunesmith.wire.idempotency import once
@@ -70,7 +71,12 @@ async def create_job(request: Request) -> schemas.CreatedJob | Response:
     async with as_caller(request, Scope.JOBS_WRITE, writes=True) as ctx:
 
         def act() -> schemas.CreatedJob:
-            return translate.created_job(_create(ctx, body, training, validation, unknown))
+            initial = references.find_tuned(request, ctx, body.baseModel)
+            job = _create(ctx, body, training, validation, initial)
+            for name in unknown[:MAX_WARNINGS]:
+                sentence = f"The request's field {name[:100]!r} is not known and was ignored."
+                jobs.warn(ctx, job, sentence)
+            return translate.created_job(job)
 
         return await run_in_threadpool(once, request, ctx, body.model_dump_json(), act, 201)
 
@@ -144,14 +150,11 @@ def _create(
     body: schemas.CreateJob,
     training: references.Located,
     validation: references.Located | None,
-    unknown: list[str],
+    initial: TunedModel | None,
 ) -> Job:
+    training_id = training.kept(ctx).file_id
     validation_id = None if validation is None else validation.kept(ctx).file_id
-    new = translate_jobs.new_job(body, training.kept(ctx).file_id, validation_id)
-    job = jobs.create(ctx, new)
-    for name in unknown[:MAX_WARNINGS]:
-        jobs.warn(ctx, job, f"The request's field {name[:100]!r} is not known and was ignored.")
-    return job
+    return jobs.create(ctx, translate_jobs.new_job(body, training_id, validation_id, initial))
 
 
 def _restart(

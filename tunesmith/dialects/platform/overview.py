@@ -3,7 +3,13 @@
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.dialects.platform import documentation, schemas, translate, translate_overview
+from tunesmith.dialects.platform import (
+    documentation,
+    references,
+    schemas,
+    translate,
+    translate_overview,
+)
 from tunesmith.dialects.platform import schemas_overview as wire
 from tunesmith.dialects.platform.auth import ToRead, as_caller
 from tunesmith.domain.accounts import Scope
@@ -68,11 +74,13 @@ async def estimate_range(request: Request) -> wire.EstimateRange:
         pass  # the body is judged last
     body, _ = await schemas.read(request, wire.AskRange)
     async with as_caller(request, Scope.JOBS_READ, writes=False) as ctx:
-        return await run_in_threadpool(_estimate, ctx, body)
+        tuned = await run_in_threadpool(references.find_tuned, request, ctx, body.baseModel)
+        base = body.baseModel if tuned is None else tuned.base_model
+        return await run_in_threadpool(_estimate, ctx, body, base)
 
 
-def _estimate(ctx: Context, body: wire.AskRange) -> wire.EstimateRange:
-    model = models.find_base(ctx, body.baseModel)
+def _estimate(ctx: Context, body: wire.AskRange, base: str) -> wire.EstimateRange:
+    model = models.find_base(ctx, base)
     if model is None:
         raise InvalidRequest(
             f"The model {body.baseModel[:200]!r} is not available for fine-tuning.",
@@ -80,13 +88,15 @@ def _estimate(ctx: Context, body: wire.AskRange) -> wire.EstimateRange:
             code="model_not_available",
         )
     examples, length = _size(ctx, body)
-    asked = Hyperparameters(num_epochs=body.epochs or AUTO, batch_size=body.batchSize or AUTO)
-    resolved = asked.resolved(examples)
-    assert isinstance(resolved.num_epochs, int)
-    made = estimates.estimate_range(
-        ctx, model, examples, num_epochs=resolved.num_epochs, tokens_per_example=length
+    method = Method(body.objective)
+    asked = Hyperparameters(
+        num_epochs=body.epochs or AUTO,
+        batch_size=body.batchSize or AUTO,
+        trains_all_weights=body.method == "full",
     )
-    return translate_overview.estimated(model, examples, made, resolved, Method(body.method))
+    resolved = asked.resolved(examples)
+    made = estimates.estimate_range(ctx, model, examples, resolved, method, length)
+    return translate_overview.estimated(model, examples, made, resolved, method)
 
 
 def _size(ctx: Context, body: wire.AskRange) -> tuple[int, float | None]:

@@ -1,4 +1,7 @@
-"""What a job's data is named by: a dataset, another API's file, or a path in the import folder."""
+"""What a job names: a tuned model to begin with, and data.
+
+That is a dataset, another API's file, or a path in the import folder.
+"""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,8 +18,9 @@ from tunesmith.domain.errors import InvalidRequest, NotFound
 from tunesmith.domain.files import Blob, File
 from tunesmith.domain.hyperparameters import Method
 from tunesmith.domain.jobs import PinnedFile
+from tunesmith.domain.models import TunedModel
 from tunesmith.http import foundation_of
-from tunesmith.services import datasets
+from tunesmith.services import datasets, models
 from tunesmith.services.context import Context
 
 
@@ -58,6 +62,16 @@ async def locate(
         found = await _import(request, reference, field, beside)
     await run_in_threadpool(datasets.check, blobs, found.blob, method)
     return found
+
+
+def find_tuned(request: Request, ctx: Context, name: str) -> TunedModel | None:
+    """The caller's tuned model of a plain name, or of another API's; None for a base model's."""
+    if models.find_base(ctx, name) is not None:
+        return None
+    short_id = request.app.state.short_id_of(name)
+    if short_id is not None:
+        return models.find_tuned(ctx, short_id)
+    return models.find_named(ctx, name)
 
 
 def _find_file(

@@ -39,6 +39,11 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    auto: bool = Field(
+        False,
+        description="Epochs, learning rate, batch size and warm-up that are left out are chosen "
+        "for the data and the base model, in the place of the defaults.",
+    )
     epochs: int | None = Field(
         None,
         ge=1,
@@ -94,7 +99,7 @@ class CreateJob(Request):
     )
 
     name: Annotated[str, NAME]
-    baseModel: str
+    baseModel: str = Field(description="A base model, or a tuned model to be tuned further.")
     trainingDataset: str = Field(min_length=1, max_length=MAX_REFERENCE_LENGTH)
     description: str | None = Field(None, max_length=MAX_DESCRIPTION_LENGTH)
     validationFile: str | None = Field(None, min_length=1, max_length=MAX_REFERENCE_LENGTH)
@@ -108,6 +113,12 @@ class CreateJob(Request):
     )
     objective: Literal["supervised", "dpo"] | None = Field(
         None, description="`dpo` learns from preferences; `supervised` by default."
+    )
+    seed: int | None = Field(
+        None, description="The same one trains the same way again; drawn by lot by default."
+    )
+    deploy: bool = Field(
+        False, description="The model answers as soon as it is trained, without being deployed."
     )
 
 

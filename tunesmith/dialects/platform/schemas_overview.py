@@ -146,7 +146,7 @@ class Usage(BaseModel):
 class AskRange(Request):
     """Of a dataset, or of so many examples; what is left out is as "auto" would have it."""
 
-    baseModel: str
+    baseModel: str = Field(description="A base model, or a tuned model to be tuned further.")
     dataset: str | None = Field(None, description="A dataset's id; its examples are counted.")
     examples: int | None = Field(None, ge=1, description="In the place of a dataset.")
     tokensPerExample: float | None = Field(
@@ -154,7 +154,8 @@ class AskRange(Request):
     )
     epochs: int | None = Field(None, ge=1, le=MAX_EPOCHS)
     batchSize: int | None = Field(None, ge=1, le=MAX_BATCH_SIZE)
-    method: Literal["supervised", "dpo"] = "supervised"
+    method: Literal["lora", "full"] = "lora"
+    objective: Literal["supervised", "dpo"] = "supervised"
 
 
 class MinutesRange(BaseModel):
@@ -179,7 +180,7 @@ class Resolved(BaseModel):
 
 
 class EstimateRange(BaseModel):
-    """`isMeasured`: the speed is that of earlier jobs here, and the range is narrow."""
+    """`isMeasured`: the speed is that of earlier jobs like it here, and the range is narrow."""
 
     baseModel: str
     examples: int

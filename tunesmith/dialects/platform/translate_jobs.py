@@ -1,35 +1,35 @@
 """A job as the platform API asks for it -> a job of ours."""
 
+from typing import Any
 from uuid import UUID
 
 from tunesmith.dialects.platform import schemas
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.hyperparameters import AUTO, Hyperparameters, Method, Schedule
 from tunesmith.domain.jobs import NewJob
+from tunesmith.domain.models import TunedModel
 
 _OF_LORA = ("loraRank", "loraAlpha", "loraDropout", "loraTargets", "useRslora")
 
 
-def new_job(body: schemas.CreateJob, training: UUID, validation: UUID | None) -> NewJob:
+def new_job(
+    body: schemas.CreateJob, training: UUID, validation: UUID | None, initial: TunedModel | None
+) -> NewJob:
+    """`initial` is the tuned model that the body names, if it does name one."""
     asked = body.hyperparameters or schemas.Hyperparameters.model_validate({})
     trains_all = body.method == "full"
     _check_meant(asked, body, trains_all=trains_all)
-    usual_rate = (
-        schemas.DEFAULT_LEARNING_RATE_OF_ALL if trains_all else schemas.DEFAULT_LEARNING_RATE
-    )
     return NewJob(
         name=body.name,
         description=body.description,
-        base_model=body.baseModel,
+        base_model=initial.base_model if initial else body.baseModel,
+        initial_model=initial,
         training_file_id=training,
         training_reference=body.trainingDataset,
         validation_file_id=validation,
         validation_reference=body.validationFile,
         hyperparameters=Hyperparameters(
-            num_epochs=asked.epochs or schemas.DEFAULT_EPOCHS,
-            learning_rate=asked.learningRate or usual_rate,
-            batch_size=asked.batchSize or schemas.DEFAULT_BATCH_SIZE,
-            warmup_steps=asked.warmupSteps or schemas.DEFAULT_WARMUP_STEPS,
+            **_steps_and_rate(asked, trains_all=trains_all),
             learning_rate_multiplier=1.0,
             lora_rank=asked.loraRank,
             lora_alpha=asked.loraAlpha,
@@ -44,9 +44,23 @@ def new_job(body: schemas.CreateJob, training: UUID, validation: UUID | None) ->
             trains_all_weights=trains_all,
         ),
         method=method(body),
+        seed=body.seed,
         suffix=body.suffix,
-        needs_deployment=True,
+        needs_deployment=not body.deploy,
     )
+
+
+def _steps_and_rate(asked: schemas.Hyperparameters, *, trains_all: bool) -> dict[str, Any]:
+    usual_rate = (
+        schemas.DEFAULT_LEARNING_RATE_OF_ALL if trains_all else schemas.DEFAULT_LEARNING_RATE
+    )
+    warmup_steps = None if asked.auto else schemas.DEFAULT_WARMUP_STEPS
+    return {
+        "num_epochs": asked.epochs or (AUTO if asked.auto else schemas.DEFAULT_EPOCHS),
+        "batch_size": asked.batchSize or (AUTO if asked.auto else schemas.DEFAULT_BATCH_SIZE),
+        "learning_rate": asked.learningRate or (None if asked.auto else usual_rate),
+        "warmup_steps": warmup_steps if asked.warmupSteps is None else asked.warmupSteps,
+    }
 
 
 def method(body: schemas.CreateJob) -> Method:

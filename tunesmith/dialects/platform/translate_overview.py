@@ -6,7 +6,7 @@ from tunesmith.dialects.platform import schemas_overview as wire
 from tunesmith.dialects.platform import translate
 from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.estimates import EstimateRange
-from tunesmith.domain.hyperparameters import LEARNING_RATE_SHARE, Hyperparameters, Method
+from tunesmith.domain.hyperparameters import Hyperparameters, Method
 from tunesmith.domain.jobs import Job
 from tunesmith.domain.models import DeployedModel
 from tunesmith.services.queue_report import Explanation
@@ -66,7 +66,7 @@ def estimated(
         hyperparameters=wire.Resolved(
             epochs=epochs,
             batchSize=batch_size,
-            learningRate=base.learning_rate * LEARNING_RATE_SHARE[method],
+            learningRate=base.learning_rate * resolved.learning_rate_share(method),
             steps=epochs * -(-examples // batch_size),
         ),
     )
