@@ -27,16 +27,39 @@ def rendered(template: Path) -> list[Any]:
     return list(yaml.safe_load_all("\n".join(lines)))
 
 
+def named_values(template: Path) -> list[str]:
+    return re.findall(r"\.Values\.([\w.]+)", template.read_text())
+
+
+def leaves(values: dict[str, Any], place: str = "") -> list[str]:
+    """Such as `image.tag`."""
+    found: list[str] = []
+    for name, value in values.items():
+        is_inner = isinstance(value, dict) and value
+        found += leaves(value, f"{place}{name}.") if is_inner else [f"{place}{name}"]
+    return found
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_a_template_is_whole_and_names_values_that_there_are(template: Path) -> None:
     for document in rendered(template):
         assert {"apiVersion", "kind", "metadata"} <= set(document)
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    for path in re.findall(r"\.Values\.([\w.]+)", template.read_text()):
+    for path in named_values(template):
         found: Any = values
         for part in path.split("."):
             assert part in found, path
             found = found[part]
+
+
+def test_every_value_is_used() -> None:
+    used = {path for template in TEMPLATES for path in named_values(template)}
+    unused = [
+        path
+        for path in leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
+        if not any(path == each or path.startswith(f"{each}.") for each in used)
+    ]
+    assert unused == []
 
 
 @pytest.mark.parametrize("template", ["server.yaml", "worker.yaml"])
