@@ -12,6 +12,7 @@ from benchmarks.tables import OURS, Results
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
+ABLATION = RESULTS.with_name("ablation.json")  # on one thread, of which CPU seconds can be told
 PAGE = ROOT / "docs" / "performance.md"
 _BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
 _SECONDS = {"wall": "a second", "cpu": "a second of processor time"}
@@ -42,8 +43,9 @@ def section(results: Results) -> str:
         "### All settings that were tried\n\nThe same figures, one run each.",
         tables.sweep_table(results),
     ]
-    if tables.measured(results, "ablation"):
-        parts += ["### Where it comes from", tables.ablation_table(results)]
+    if ABLATION.exists():
+        apart: Results = json.loads(ABLATION.read_text(encoding="utf-8"))
+        parts += ["### Where it comes from", ablation_about(apart), tables.ablation_table(apart)]
     if tables.measured(results, "starts"):
         parts += ["### Start", tables.starts_table(results)]
     if tables.measured(results, "makespan"):
@@ -69,6 +71,11 @@ def about(results: Results) -> str:
     ]
     lines += [f"- {who}: {versions}" for who, versions in _versions(results).items()]
     return "\n".join(lines)
+
+
+def ablation_about(results: Results) -> str:
+    unit = f"Original tokens {_SECONDS[results['clock']]}, {results['threads']} thread(s)"
+    return f"{unit}, medians and ranges; at commit `{results['commit']}`."
 
 
 def _is_rough(results: Results) -> bool:

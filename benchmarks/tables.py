@@ -69,7 +69,8 @@ def measured(results: Results, part: str, **wanted: Any) -> list[Record]:
 
 
 def duels(results: Results) -> Iterator[Duel]:
-    for model, workload in _distinct(measured(results, "turns"), "model", "workload"):
+    in_order = [*measured(results, "sweep"), *measured(results, "turns")]
+    for model, workload in _distinct(in_order, "model", "workload"):
         of_both = measured(results, "turns", model=model, workload=workload)
         ours = [r for r in of_both if r["configuration"] == OURS]
         theirs = [r for r in of_both if r["configuration"] != OURS]
