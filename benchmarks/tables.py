@@ -197,7 +197,8 @@ def ablation_table(results: Results) -> str:
         for record in of_both:
             rates.setdefault(record["configuration"], []).append(rate(results, record))
             peaks.setdefault(record["configuration"], []).append(record["result"]["peak_bytes"])
-        first, everything = (median(rates[name]) for name in (next(iter(rates)), ALL_THERE_IS))
+        first = median(next(iter(rates.values())))
+        everything = median(rates.get(ALL_THERE_IS, [first]))
         for name, of_it in rates.items():
             shown = [f"{model} {workload}", name, Spread(of_it).text("{:,.0f}".format)]
             ratios = [f"{median(of_it) / first:.2f}", f"{median(of_it) / everything:.2f}"]
