@@ -245,7 +245,9 @@ def _lifespan(
             "draining": draining.run(),
             "keeping time": housekeeping.keep_time(clock),
             "ending silent leases": housekeeping.end_silent_leases(foundation),
-            "sweeping blobs": housekeeping.sweep_blobs(foundation),
+            "sweeping blobs": housekeeping.sweep_blobs(
+                foundation, settings.retention_unused_hours * 3600
+            ),
             "sightings": housekeeping.write_sightings(foundation),
             "webhooks": webhooks.deliver(foundation, sender, openai.webhooks.render),
             "pruning webhooks": webhooks.prune(foundation),

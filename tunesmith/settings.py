@@ -152,6 +152,12 @@ class Settings(BaseSettings):
         description="Days after the end of a job after which its events and metrics go; by default "
         "they stay.",
     )
+    retention_unused_hours: float = Field(
+        6.0,
+        ge=0.25,
+        description="Hours after their arrival after which bytes go that nothing refers to any "
+        "more, such as those of deleted files.",
+    )
     log_level: str = Field("warning", description="debug, info, warning or error.")
     device_prices: Json[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = Field(
         "{}",  # type: ignore[arg-type]  # a default is read like any other value

@@ -17,7 +17,6 @@ LEASE_CHECK_SECONDS = 5.0
 CLOCK_SECONDS = 10.0
 SIGHTINGS_SECONDS = 60.0
 SWEEP_SECONDS = 3600.0
-SWEEP_AGE_SECONDS = 6 * 3600.0  # an upload's bytes are there before the row that needs them
 SWEEP_AGE_WHEN_SHORT_SECONDS = 900.0  # a slow upload may then have to be sent again
 
 
@@ -62,11 +61,14 @@ async def _write_sightings(foundation: Foundation) -> None:
         await run_in_threadpool(taken.write, store)
 
 
-async def sweep_blobs(foundation: Foundation) -> None:
-    """Runs until cancelled. What has expired goes first, so that its bytes can go too."""
+async def sweep_blobs(foundation: Foundation, older_than_seconds: float) -> None:
+    """Runs until cancelled. What has expired goes first, so that its bytes can go too.
+
+    Younger bytes stay: an upload's are there before the row that needs them.
+    """
     while True:
         with _carrying_on("sweeping blobs"):
-            await sweep(foundation, SWEEP_AGE_SECONDS)
+            await sweep(foundation, older_than_seconds)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

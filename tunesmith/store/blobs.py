@@ -152,13 +152,22 @@ class Blobs:
 
     def sweep(self, in_use: set[str], older_than_seconds: float) -> int:
         """Remove what nobody needs; returns how many. Young ones may be about to be needed."""
-        horizon = time.time() - older_than_seconds
         removed = 0
+        for path in self._unused(in_use, older_than_seconds):
+            path.unlink(missing_ok=True)
+            removed += 1
+        return removed
+
+    def count_unused(self, in_use: set[str], older_than_seconds: float) -> tuple[int, int]:
+        """How many a sweep would remove, and of how many bytes."""
+        sizes = [path.stat().st_size for path in self._unused(in_use, older_than_seconds)]
+        return len(sizes), sum(sizes)
+
+    def _unused(self, in_use: set[str], older_than_seconds: float) -> Iterator[Path]:
+        horizon = time.time() - older_than_seconds
         for path in self._folder.glob("*/*"):
             if path.name not in in_use and _modified_at(path) < horizon:
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
+                yield path
 
     def _place(self, sha256: str) -> Path:
         return place_of(self._folder, sha256)

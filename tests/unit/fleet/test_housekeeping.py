@@ -28,6 +28,8 @@ from tunesmith.services.context import House
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 
+ALL = -60.0  # everything is so old
+
 
 @pytest.fixture
 def foundation(database: Database, house: House) -> Foundation:
@@ -149,13 +151,8 @@ def test_a_round_that_fails_is_not_the_last_one(
 
 
 def test_what_has_expired_goes_with_its_bytes(
-    foundation: Foundation,
-    database: Database,
-    blobs: Blobs,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
+    foundation: Foundation, database: Database, blobs: Blobs, clock: Clock
 ) -> None:
-    monkeypatch.setattr(housekeeping, "SWEEP_AGE_SECONDS", -60.0)
     owner, of_file, of_part = organization(), blobs.put(b"file"), blobs.put(b"part")
     with database.write() as store:
         store.accounts.add_organization(owner)
@@ -165,14 +162,13 @@ def test_what_has_expired_goes_with_its_bytes(
         uploads.add_part(ctx, uploads.create(ctx, new).id, of_part)
     clock.advance(3600)
     run_until(
-        housekeeping.sweep_blobs(foundation),
+        housekeeping.sweep_blobs(foundation, ALL),
         lambda: not (blobs.has(of_file.sha256) or blobs.has(of_part.sha256)),
     )
 
 
 def test_bytes_that_nobody_needs_are_removed(
-    foundation: Foundation, leased: Job, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    foundation: Foundation, leased: Job, blobs: Blobs
 ) -> None:
-    monkeypatch.setattr(housekeeping, "SWEEP_AGE_SECONDS", -60.0)  # everything is old enough
     unused = blobs.put(b"unused")
-    run_until(housekeeping.sweep_blobs(foundation), lambda: not blobs.has(unused.sha256))
+    run_until(housekeeping.sweep_blobs(foundation, ALL), lambda: not blobs.has(unused.sha256))
