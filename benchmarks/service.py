@@ -15,13 +15,17 @@ from tests.e2e.service import ADMIN_KEY, Service
 from tunesmith.settings import Settings
 
 BASE = "bench"
-POLL_SECONDS = 0.03
+POLL_SECONDS = 0.03  # for what takes part of a second
+LONG_POLL_SECONDS = 0.25  # who asks takes time from the processors that train
 PATIENCE_SECONDS = 1800.0
 
 
 @contextmanager
 def running(session: Session, model: str, name: str) -> Iterator[Service]:
-    """`tunesmith serve` in a fresh data folder, in bf16 where that can be set; no host yet."""
+    """`tunesmith serve` in a fresh data folder, in bf16 where that can be set.
+
+    The worker has registered; there is no host yet.
+    """
     settings = {"threads": str(session.threads), "device": session.device}
     if "precision" in Settings.model_fields:
         settings["precision"] = "bf16"
@@ -32,6 +36,7 @@ def running(session: Session, model: str, name: str) -> Iterator[Service]:
     service.run("models", "add", BASE, "--from", str(folder))
     service.start()
     try:
+        _wait(lambda: "worker connected" in service.log)
         yield service
     finally:
         service.stop()
@@ -94,7 +99,7 @@ def wait_for_jobs(client: openai.OpenAI, job_ids: list[str]) -> None:
             job_ids.pop()
         return True
 
-    _wait(have_ended)
+    _wait(have_ended, LONG_POLL_SECONDS)
 
 
 def wait_for_finetunes(service: Service, names: list[str]) -> None:
@@ -105,7 +110,7 @@ def wait_for_finetunes(service: Service, names: list[str]) -> None:
         return all(state == "ready" for state in states)
 
     with cloudflare(service) as http:
-        _wait(lambda: are_ready(http))
+        _wait(lambda: are_ready(http), LONG_POLL_SECONDS)
 
 
 def host_peak_bytes(service: Service) -> int:
@@ -118,9 +123,9 @@ def host_peak_bytes(service: Service) -> int:
     return total
 
 
-def _wait(claim: Callable[[], bool]) -> None:
+def _wait(claim: Callable[[], bool], pause_seconds: float = POLL_SECONDS) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not claim():
         if time.monotonic() > deadline:
             raise TimeoutError(f"Waited {PATIENCE_SECONDS:.0f} s in vain.")
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause_seconds)

@@ -78,17 +78,19 @@ class Trainer:
             self._close(self._runs[run_id])
 
     def turn(self) -> Iterator[Told]:
-        """One pass, and before it what runs do without the model, but only one lengthy thing."""
-        yield from self._go_on()
+        """One pass, and before it what runs do without the model, but only two lengthy things: one
+        of those that train, and one of those that begin, so that nobody waits long to begin.
+        """
+        yield from self._go_on(are_opening=False)
+        yield from self._go_on(are_opening=True)
         yield from self._pass()
 
-    def _go_on(self) -> Iterator[Told]:
-        """Let the runs go on that want no pass yet, those that read their data last.
+    def _go_on(self, *, are_opening: bool) -> Iterator[Told]:
+        """Let the runs go on that want no pass yet, until one has done something lengthy.
 
-        Who took long comes behind its like the next time.
+        It comes behind its like the next time.
         """
-        going_on = [run for run in self._runs.values() if run.wanted is None]
-        for run in sorted(going_on, key=lambda run: run.is_opening):
+        for run in [run for run in self._runs.values() if run.is_opening is are_opening]:
             while run.is_open and run.wanted is None:
                 told = self._told_by(run, run.go_on)
                 if told is None:
