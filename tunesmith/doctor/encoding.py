@@ -11,7 +11,7 @@ from tunesmith.doctor.findings import Finding, Patch, json_path
 from tunesmith.doctor.rows import texts
 from tunesmith.domain.rules import Rule
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufff9-\ufffb]")
 
 
 def check(row: dict[str, Any], line: int) -> Iterator[Finding]:

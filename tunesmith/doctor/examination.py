@@ -45,11 +45,13 @@ class Examination:
                 line,
                 patch=Patch("strip_mark"),
             )
+        keys = form.Keys()
         try:
-            row = datasets.parse_line(raw, line)
+            row = datasets.parse_line(raw, line, keys.to_object)
         except InvalidTrainingData as error:
             yield form.refusal(error, None)
             return
+        yield from keys.check(line)
         yield from self._check_row(row, line)
 
     def finish(self) -> Iterator[Finding]:

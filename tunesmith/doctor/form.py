@@ -1,15 +1,20 @@
 """Format and roles: what a job would refuse, and what it would learn otherwise than meant."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from tunesmith.doctor.findings import Finding, Patch, keys_of
-from tunesmith.doctor.rows import spoken
+from tunesmith.doctor.rows import is_blank, spoken
 from tunesmith.domain.conversations import ROLES
 from tunesmith.domain.errors import InvalidTrainingData
 from tunesmith.domain.rules import Rule
 
-_MEANT = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
+_MEANT = {
+    **{"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"},
+    **{"ai": "assistant", "chatgpt": "assistant", "chatbot": "assistant"},
+}
+_LEARNED = ("completion", "output", "text")
 # Notes about a row, from which nothing is learned; other extra keys may hold what was to be taught.
 _BESIDE_THE_POINT = frozenset(
     {"created_at", "dataset", "id", "idx", "index", "lang", "language", "meta", "metadata"}
@@ -21,6 +26,29 @@ _ADVICE = {
     Rule.UNKNOWN_FORMAT: "`tunesmith data convert` reads other formats.",
     Rule.MIXED_FORMATS: "Put each format into a file of its own.",
 }
+
+
+class Keys:
+    """Of a row's objects while they are read: JSON readers pass over all but the last of a key."""
+
+    def __init__(self) -> None:
+        self._doubled: list[str] = []
+
+    def to_object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        row = dict(pairs)
+        if len(row) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            self._doubled += [key for key, number in counts.items() if number > 1]
+        return row
+
+    def check(self, line: int) -> Iterator[Finding]:
+        for key in self._doubled[:1]:
+            yield Finding(
+                Rule.DOUBLED_KEY,
+                f'An object has the key "{key[:64]}" twice, of which the last alone counts. '
+                "Keep the one that is meant.",
+                line,
+            )
 
 
 def refusal(error: InvalidTrainingData, row: dict[str, Any] | None) -> Finding:
@@ -52,6 +80,7 @@ def check(row: dict[str, Any], line: int) -> Iterator[Finding]:
     """Of a row that a job would take."""
     messages = row.get("messages")
     if messages is None:
+        yield from _empty_texts(row, line)
         return
     roles = [message["role"] for message in messages]
     for index, role in enumerate(roles):
@@ -76,7 +105,7 @@ def check(row: dict[str, Any], line: int) -> Iterator[Finding]:
 
 
 def _emptiness(message: dict[str, Any], line: int, index: int) -> Iterator[Finding]:
-    if spoken(message).strip() or message.get("tool_calls") or message.get("function_call"):
+    if not is_blank(spoken(message)) or message.get("tool_calls") or message.get("function_call"):
         return
     path = f"$.messages[{index}].content"
     if message["role"] == "assistant" and message.get("weight") != 0:
@@ -94,3 +123,20 @@ def _emptiness(message: dict[str, Any], line: int, index: int) -> Iterator[Findi
             line,
             path,
         )
+
+
+def _empty_texts(row: dict[str, Any], line: int) -> Iterator[Finding]:
+    """Of a row that is no conversation; a preference's answers are two."""
+    for key, value in row.items():
+        if isinstance(value, list):
+            is_empty = is_blank(spoken(value[0])) and not value[0].get("tool_calls")
+        else:
+            is_empty = key in _LEARNED and is_blank(value)
+        if is_empty:
+            yield _says_nothing(Rule.EMPTY_ANSWER, key, line)
+    if is_blank(row.get("instruction", "asked")):
+        yield _says_nothing(Rule.EMPTY_PROMPT, "instruction", line)
+
+
+def _says_nothing(rule: Rule, key: str, line: int) -> Finding:
+    return Finding(rule, f"`{key}` is empty. Fill it in, or drop the row.", line, f"$.{key}")

@@ -13,7 +13,7 @@ class Repeats:
     def __init__(self) -> None:
         self._rows: dict[int, int] = {}  # digest -> the first line that has it
         self._words: dict[int, int] = {}
-        self._answers: dict[int, tuple[int, int]] = {}  # of what was asked: line, answer
+        self._answers: dict[int, tuple[int, int]] = {}  # of a question: line, answer
 
     def check(self, row: dict[str, Any], content: Content, line: int) -> Iterator[Finding]:
         first = self._rows.setdefault(digest(canonical(row)), line)
@@ -26,8 +26,12 @@ class Repeats:
                 patch=Patch("drop_line"),
             )
             return
-        alike = self._words.setdefault(digest(_told(content)), line)
-        asked, answered = digest(content.asked), digest(content.answered)
+        instructions = _normalised_instructions(content.instructions)
+        question = f"{instructions}\n{normalised(content.question)}"
+        told = f"{question} {normalised(content.reply)}"
+        alike = self._words.setdefault(digest(told), line)
+        answered = digest(content.answered)
+        asked = digest(f"{content.beside}\n{question}")
         before, answer = self._answers.setdefault(asked, (line, answered))
         if alike != line:
             yield Finding(
@@ -45,10 +49,6 @@ class Repeats:
                 line,
                 seen=before,
             )
-
-
-def _told(content: Content) -> str:
-    return f"{_normalised_instructions(content.instructions)}\n{normalised(content.text)}"
 
 
 @lru_cache(maxsize=64)

@@ -15,16 +15,30 @@ _PUNCTUATION = re.compile(
     r"(?<!\w)[\"'\u201c\u2018(]+(?=\w)|[.,;:!?)\"'\u201d\u2019\u2026]+(?=\s|$)"
 )
 _INSTRUCTIONS = ("system", "developer")
+_UNSEEN = re.compile(  # spaces, joiners, marks of direction, fillers
+    r"[\s\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """`asked` is empty where nothing is; `text` leaves out the instructions, which rows share."""
+    """`asked` is empty where nothing is.
+
+    `question` and `reply` are what is said, without the instructions, which rows share, and
+    without what stands `beside` the messages.
+    """
 
     asked: str
     answered: str
     instructions: str
-    text: str
+    beside: str
+    question: str
+    reply: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.question}\n{self.reply}"
 
 
 def texts(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, str]]:
@@ -45,22 +59,36 @@ def content(row: dict[str, Any]) -> Content:
         messages = row["messages"]
         last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
         beside = {key: value for key, value in row.items() if key != "messages"}
-        return _conversation([messages[:last], beside], _taught(messages[last]), messages)
+        taught = canonical(_taught(messages[last]))
+        before, after = messages[:last], messages[last:]
+        return _conversation(canonical([before, beside]), taught, beside, before, after)
     if isinstance(row.get("input"), dict):
         answers = {key: value for key, value in row.items() if key != "input"}
         said = [message for answer in answers.values() for message in answer]
-        return _conversation(row["input"], answers, [*row["input"]["messages"], *said])
+        before = row["input"]["messages"]
+        beside = {key: value for key, value in row["input"].items() if key != "messages"}
+        return _conversation(canonical(row["input"]), canonical(answers), beside, before, said)
     learned = next(key for key in ("completion", "output", "text") if key in row)
     asked = {key: value for key, value in row.items() if key != learned}
-    return Content(canonical(asked) if asked else "", row[learned], "", "\n".join(row.values()))
+    question = "\n".join(asked.values())
+    return Content(canonical(asked) if asked else "", row[learned], "", "", question, row[learned])
 
 
-def _conversation(asked: Any, answered: Any, messages: list[dict[str, Any]]) -> Content:
-    parts: tuple[list[str], list[str]] = ([], [])
-    for message in messages:
-        parts[message["role"] not in _INSTRUCTIONS].append(_said(message))
-    instructions, text = ("\n".join(part) for part in parts)
-    return Content(canonical(asked), canonical(answered), instructions, text)
+def _conversation(
+    asked: str,
+    answered: str,
+    beside: dict[str, Any],
+    before: list[dict[str, Any]],
+    after: list[dict[str, Any]],
+) -> Content:
+    instructions = (m for m in (*before, *after) if m["role"] in _INSTRUCTIONS)
+    question, reply = (
+        (m for m in part if m["role"] not in _INSTRUCTIONS) for part in (before, after)
+    )
+    texts = ("\n".join(map(_said, part)) for part in (instructions, question, reply))
+    instructed, questioned, replied = texts
+    beside_them = canonical(beside) if beside else ""
+    return Content(asked, answered, instructed, beside_them, questioned, replied)
 
 
 def _said(message: dict[str, Any]) -> str:
@@ -84,6 +112,11 @@ def spoken(message: dict[str, Any]) -> str:
     if isinstance(said, str):
         return said
     return "".join(part.get("text") or part.get("refusal") or "" for part in said)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of it can be seen."""
+    return _UNSEEN.fullmatch(text) is not None
 
 
 def canonical(value: Any) -> str:

@@ -88,6 +88,10 @@ def _call(
         message = f"The arguments of the call of {name[:64]} are not JSON. Write them as JSON text."
         yield Finding(Rule.ARGUMENTS_NOT_JSON, message, line, path)
         return
+    if not isinstance(arguments, dict):
+        message = f"The arguments of the call of {name[:64]} are no JSON object. Write them as one."
+        yield Finding(Rule.ARGUMENTS_SCHEMA, message, line, path)
+        return
     if name not in functions:
         message = (
             f"The row calls {name[:64]}, which is not among its tools. "

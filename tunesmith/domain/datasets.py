@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -96,8 +96,15 @@ def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
             yield line, parse_line(raw, line)
 
 
-def parse_line(raw: bytes, line: int) -> dict[str, Any]:
-    """The JSON object of a line that is not blank; raises `InvalidTrainingData`."""
+def parse_line(
+    raw: bytes,
+    line: int,
+    to_object: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The JSON object of a line that is not blank; raises `InvalidTrainingData`.
+
+    `to_object` makes each object of its keys and values.
+    """
 
     def fault(message: str, rule: Rule) -> InvalidTrainingData:
         return InvalidTrainingData(message, line=line, code=NOT_JSON_LINES, rule=rule)
@@ -106,7 +113,7 @@ def parse_line(raw: bytes, line: int) -> dict[str, Any]:
         raise fault(f"The line is longer than {MAX_LINE_BYTES:,} bytes.", Rule.LINE_TOO_LONG)
     try:
         text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
-        row = json.loads(text, parse_constant=_refuse_constant)
+        row = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=to_object)
     except UnicodeDecodeError as error:
         raise fault("The line is not UTF-8 text.", Rule.NOT_UTF8) from error
     except (ValueError, RecursionError) as error:

@@ -25,6 +25,7 @@ class Rule(StrEnum):
     NOT_TEXT = "format.not-text"
     TOO_FEW_EXAMPLES = "format.too-few-examples"
     BLANK_LINE = "format.blank-line"
+    DOUBLED_KEY = "format.duplicate-key"
 
     BAD_MESSAGE = "roles.bad-message"
     UNKNOWN_ROLE = "roles.unknown"
@@ -86,6 +87,6 @@ _ERRORS_BESIDE_FORMAT = frozenset(
 def severity(rule: Rule) -> Severity:
     if rule in _NOTICES:
         return Severity.NOTICE
-    if rule in _ERRORS_BESIDE_FORMAT or rule.startswith("format."):
+    if rule in _ERRORS_BESIDE_FORMAT or (rule.startswith("format.") and rule != Rule.DOUBLED_KEY):
         return Severity.ERROR
     return Severity.WARNING

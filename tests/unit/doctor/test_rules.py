@@ -56,6 +56,7 @@ AT_FAULT: list[tuple[Rule, str, dict[str, Any] | bytes]] = [
     (Rule.UNKNOWN_FORMAT, "$", {"question": "a", "answer": "b"}),
     (Rule.EXTRA_KEY, "$.thoughts", {"text": "a", "thoughts": "b"}),
     (Rule.EXTRA_KEY, "$.messages[0].thoughts", chat({**QUESTION, "thoughts": "b"}, ANSWER)),
+    (Rule.DOUBLED_KEY, "$", b'{"text": "a", "text": "b"}\n'),
     (Rule.NOT_TEXT, "$.completion", {"prompt": "a", "completion": 3}),
     (Rule.BLANK_LINE, "$", b"  \n"),
     (Rule.BYTE_ORDER_MARK, "$", b'\xef\xbb\xbf{"text": "a"}\n'),
@@ -68,6 +69,9 @@ AT_FAULT: list[tuple[Rule, str, dict[str, Any] | bytes]] = [
     (Rule.LATE_SYSTEM, "$.messages[1]", chat(QUESTION, {**QUESTION, "role": "system"}, ANSWER)),
     (Rule.NO_LAST_ANSWER, "$.messages[2]", chat(QUESTION, ANSWER, QUESTION)),
     (Rule.EMPTY_ANSWER, "$.messages[1].content", saying(" \n")),
+    (Rule.EMPTY_ANSWER, "$.messages[1].content", saying("\u200b\u2800\xad")),
+    (Rule.EMPTY_ANSWER, "$.completion", {"prompt": "a", "completion": " "}),
+    (Rule.EMPTY_PROMPT, "$.instruction", {"instruction": "", "output": "b"}),
     (Rule.EMPTY_PROMPT, "$.messages[0].content", chat({"role": "user", "content": ""}, ANSWER)),
     (Rule.BAD_TOOL, "$.tools[0]", chat(QUESTION, ANSWER, tools=[{"type": "web"}])),
     (Rule.BAD_CALL, "$.messages[1].tool_calls[0].function.arguments", calling({})),  # type: ignore[arg-type]
@@ -125,6 +129,9 @@ GOOD: list[dict[str, Any]] = [
     saying("2,000,000-400,000=$<<2000000-400000=1600000>>1,600,000"),
     saying("Natalia sold 48/2 = <<48/2=24>>24 clips. #### 72"),
     saying("Write to someone@example.com, or see https://corp.de/a?b=1234567890123"),
+    saying("password = os.environ['DB_PASSWORD']; api_key: <your-key-2>; token = None"),
+    saying("secret = config['key1']; password: ********; The key is 42 and the secret is out"),
+    saying("On 05-12-2024 10:30, at 08:15, 0.5 of 0123; 01.02.2024 03.04.2025; 007 12"),
     saying("sk-learn is a library; 12345-678 is a zip code; version 1.2.3-4567"),
 ]
 
@@ -185,6 +192,35 @@ def test_preferences_are_told_by_their_first_row() -> None:
     other = {**row, "input": {"messages": [{"role": "user", "content": 3}]}}
 
     assert the_one(row, other).path == "$.input.messages[0].content"
+
+
+@pytest.mark.parametrize("asked", ["what  is a tune ?", "What is\na tune"])
+def test_two_answers_to_a_question_that_is_written_otherwise(asked: str) -> None:
+    other = chat({"role": "user", "content": asked}, {"role": "assistant", "content": "A fish."})
+    finding = the_one(saying("A melody."), other)
+
+    assert (finding.rule, finding.line, finding.seen) == (Rule.CONTRADICTION, 2, 1)
+
+
+def test_a_question_with_other_tools_may_have_another_answer() -> None:
+    assert found(saying("No."), {**saying("Yes."), "tools": [WEATHER]}) == []
+
+
+def test_arguments_that_are_json_but_no_object() -> None:
+    free = {"type": "function", "function": {"name": "weather"}}
+
+    assert the_one(calling('"Ulm"', tool=free)).rule is Rule.ARGUMENTS_SCHEMA
+
+
+def test_an_empty_preference_is_found() -> None:
+    row = {
+        "input": {"messages": [QUESTION]},
+        "preferred_output": [{"role": "assistant", "content": "\u200b"}],
+        "non_preferred_output": [ANSWER],
+    }
+    finding = the_one(row)
+
+    assert (finding.rule, finding.path) == (Rule.EMPTY_ANSWER, "$.preferred_output")
 
 
 def test_a_schema_that_is_none() -> None:
