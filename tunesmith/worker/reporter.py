@@ -96,7 +96,7 @@ class Reporter:
     @property
     def is_told(self) -> bool:
         """Whether the server knows all that it is to know."""
-        return self._over.is_set() and not self._spool
+        return self._over.is_set() and (self.is_stale or not self._spool)
 
     def has_checkpoint(self, step: int) -> bool:
         """Whether the newest checkpoint told is of this step."""
