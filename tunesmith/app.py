@@ -249,6 +249,7 @@ def _lifespan(
                 foundation, settings.retention_unused_hours * 3600
             ),
             "sightings": housekeeping.write_sightings(foundation),
+            "usage": housekeeping.write_usage(foundation),
             "webhooks": webhooks.deliver(foundation, sender, openai.webhooks.render),
             "pruning webhooks": webhooks.prune(foundation),
             "integrations": wandb_runs.log_runs(foundation, _wandb(settings), words),

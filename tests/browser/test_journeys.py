@@ -70,6 +70,8 @@ def test_a_dropped_file_becomes_a_model_that_answers(signed_in: SignIn, rows: Ro
         expect(answer).to_contain_text("first token")
     page.locator(".token").first.hover()
     expect(page.locator(".likely")).to_contain_text("%")
+    page.get_by_role("link", name="Keys and usage").click()
+    expect(page.get_by_role("row", name=re.compile("^random-llama-greeter 1 "))).to_be_visible()
 
 
 def test_the_doctor_stops_a_job_that_would_fail(signed_in: SignIn, rows: Rows) -> None:
@@ -108,6 +110,26 @@ def test_a_refusal_stands_at_its_field_and_what_is_chosen_is_trained(
     settings = page.locator(".facts").last
     expect(settings.locator("div", has_text="LoRA rank").last).to_contain_text("4")
     expect(settings).to_contain_text("q_proj, v_proj")
+
+
+def test_a_dataset_shows_how_long_its_rows_are_and_what_is_learned_of_them(
+    signed_in: SignIn, rows: Rows
+) -> None:
+    page = signed_in()
+    page.get_by_role("link", name="Datasets").click()
+    drop(page, rows())
+    page.get_by_label("Base model").select_option(BASE)
+    expect(page.get_by_role("figure", name="How many rows have how many tokens")).to_contain_text(
+        re.compile(r"17 to 32\s*11")
+    )
+    page.get_by_role("tab", name="What is learned").click()
+    page.get_by_role("spinbutton", name="Line").fill("12")
+    page.keyboard.press("Enter")
+    expect(page.locator(".rows li")).to_have_count(9)
+    first = page.locator(".rows li").first
+    expect(first).to_contain_text("Line 12")
+    expect(first).to_contain_text("hi 12")
+    expect(first.locator("mark")).to_have_text(re.compile("^hello"))
 
 
 def test_a_job_that_fails_shows_the_line_and_what_to_do(

@@ -1,8 +1,9 @@
 """What the server does by itself: ends the leases of silent workers, removes what expired."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,7 @@ log = structlog.get_logger()
 LEASE_CHECK_SECONDS = 5.0
 CLOCK_SECONDS = 10.0
 SIGHTINGS_SECONDS = 60.0
+USAGE_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 SWEEP_AGE_WHEN_SHORT_SECONDS = 900.0  # a slow upload may then have to be sent again
 
@@ -59,6 +61,40 @@ async def _write_sightings(foundation: Foundation) -> None:
     taken = foundation.sightings.take()
     async with foundation.writing() as store:
         await run_in_threadpool(taken.write, store)
+
+
+async def write_usage(foundation: Foundation) -> None:
+    """Runs until cancelled, and writes once more then."""
+    try:
+        while True:
+            await asyncio.sleep(USAGE_SECONDS)
+            with _carrying_on("writing usage"):
+                await _to_its_end(_write_usage(foundation))
+    finally:
+        with _carrying_on("writing usage"):
+            await _write_usage(foundation)
+
+
+async def _write_usage(foundation: Foundation) -> None:
+    taken = foundation.house.consumption.take()
+    if not taken:
+        return
+    try:
+        async with foundation.writing() as store:
+            await run_in_threadpool(store.answers_usage.add, taken)
+    except Exception:
+        foundation.house.consumption.give_back(taken)
+        raise
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Also where this is cancelled: what is written half-way might be written twice."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def sweep_blobs(foundation: Foundation, older_than_seconds: float) -> None:

@@ -9,6 +9,7 @@ from tunesmith.domain.accounts import Key, Organization, Scope
 from tunesmith.domain.adapters import AdapterLimits
 from tunesmith.domain.audit import Origin
 from tunesmith.domain.errors import PermissionDenied
+from tunesmith.services.consumption import Consumption
 from tunesmith.services.ports import Sampler
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Store
@@ -28,6 +29,7 @@ class House:
     now: Clock
     device_prices: Mapping[str, float] = field(default_factory=dict)
     adapter_limits: AdapterLimits = field(default_factory=AdapterLimits)
+    consumption: Consumption = field(default_factory=Consumption)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from tunesmith.store.queue import Queue
 from tunesmith.store.retention import Retention
 from tunesmith.store.shares import Shares
 from tunesmith.store.uploads import Uploads
+from tunesmith.store.usage import AnswersUsage
 from tunesmith.store.vitals import Vitals
 from tunesmith.store.webhooks import Webhooks
 
@@ -67,6 +68,7 @@ class Store:
         self.idempotency_keys = IdempotencyKeys(connection)
         self.vitals = Vitals(connection)
         self.retention = Retention(connection)
+        self.answers_usage = AnswersUsage(connection)
 
 
 class Database:

@@ -357,6 +357,19 @@ deployments = sa.Table(
     sa.UniqueConstraint("organization_id", "name"),
 )
 
+answers_usage = sa.Table(
+    "answers_usage",
+    metadata,
+    sa.Column("organization_id", sa.Uuid, sa.ForeignKey("organizations.id"), primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),  # since 1970, in UTC
+    sa.Column("key_id", sa.Uuid, primary_key=True),
+    sa.Column("base_model", sa.Text, primary_key=True),
+    sa.Column("short_id", sa.Text, primary_key=True),  # of a tuned model; empty for the base
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+)
+
 # A row is there from when its transaction began; others see it with the answer alone.
 idempotency_keys = sa.Table(
     "idempotency_keys",

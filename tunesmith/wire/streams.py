@@ -19,6 +19,7 @@ from tunesmith.domain.assignments import (
     ToolCall,
 )
 from tunesmith.domain.errors import InvalidRequest, TunesmithError, Unavailable
+from tunesmith.services.metering import Meter
 from tunesmith.services.ports import Sampler
 
 log = structlog.get_logger()
@@ -78,7 +79,7 @@ def failure(output: SampleOutput, blame: Blame) -> TunesmithError:
 
 
 async def merged(
-    sampler: Sampler, requests: Sequence[SampleRequest], blame: Blame
+    sampler: Sampler, requests: Sequence[SampleRequest], blame: Blame, meter: Meter
 ) -> AsyncGenerator[Part, None]:
     """The parts of all answers as they come. The first failure ends and cancels them all."""
     arrived: asyncio.Queue[tuple[int, SampleOutput | Exception | None]] = asyncio.Queue()
@@ -102,8 +103,10 @@ async def merged(
             elif output.part is SamplePart.FAILED:
                 raise failure(output, blame)
             else:
+                meter.see(index, output)
                 yield index, output
     finally:
+        meter.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

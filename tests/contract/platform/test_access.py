@@ -34,6 +34,7 @@ OPERATIONS: dict[str, tuple[Scope, str, str, int]] = {
     "logs": (READ, "GET", f"{JOBS}/{ANY}/logs", 404),
     "curves": (READ, "GET", f"{JOBS}/{ANY}/curves", 404),
     "usage": (READ, "GET", "/fine-tuning/usage", 200),
+    "usage of answers": (READ, "GET", "/ai/usage", 200),
     "queue": (READ, "GET", "/fine-tuning/queue", 200),
     "models": (READ, "GET", "/fine-tuning/models", 200),
     "estimates": (READ, "POST", "/fine-tuning/estimates", 400),

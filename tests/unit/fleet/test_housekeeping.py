@@ -21,6 +21,7 @@ from tunesmith.domain.accounts import Organization
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import Job, JobStatus, Task
 from tunesmith.domain.uploads import NewUpload
+from tunesmith.domain.usage import Account, Spent
 from tunesmith.fleet import housekeeping
 from tunesmith.http import Foundation
 from tunesmith.services import scheduling, uploads
@@ -172,3 +173,26 @@ def test_bytes_that_nobody_needs_are_removed(
 ) -> None:
     unused = blobs.put(b"unused")
     run_until(housekeeping.sweep_blobs(foundation, ALL), lambda: not blobs.has(unused.sha256))
+
+
+def test_what_answers_took_is_kept_until_it_is_written_also_when_the_server_stops(
+    foundation: Foundation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = organization()
+    account = Account(
+        organization_id=owner.id, day=1, key_id=owner.id, base_model="base", short_id=""
+    )
+    consumption = foundation.house.consumption
+    consumption.note(account, Spent(requests=1))
+    monkeypatch.setattr(housekeeping, "USAGE_SECONDS", 0.01)
+    with structlog.testing.capture_logs() as logs:  # there is no such organization yet
+        run_until(housekeeping.write_usage(foundation), lambda: logs)
+    monkeypatch.setattr(housekeeping, "USAGE_SECONDS", 60)
+    consumption.note(account, Spent(requests=1))
+    with database.write() as store:
+        store.accounts.add_organization(owner)
+    rounds = iter((False, True))  # it is stopped in its first sleep
+    run_until(housekeeping.write_usage(foundation), lambda: next(rounds))
+    with database.read() as store:
+        (row,) = store.answers_usage.list_since(owner.id, 0)
+    assert row.spent.requests == 2

@@ -11,10 +11,11 @@ from tunesmith.dialects.openai import models
 from tunesmith.dialects.openai import schemas_embeddings as schemas
 from tunesmith.dialects.openai.auth import Secret, as_caller
 from tunesmith.dialects.openai.translate import model_name
-from tunesmith.domain.assignments import EmbedRequest, SamplePart
+from tunesmith.domain.assignments import EmbedRequest, SampleOutput, SamplePart
 from tunesmith.http import foundation_of
-from tunesmith.services import inference
+from tunesmith.services import inference, metering
 from tunesmith.services.context import Context
+from tunesmith.services.metering import Meter
 from tunesmith.services.ports import Sampler
 from tunesmith.wire import streams
 
@@ -28,9 +29,9 @@ async def create_embeddings(
     _: Secret, request: Request, body: schemas.CreateEmbedding
 ) -> schemas.EmbeddingList:
     async with as_caller(request, writes=False) as ctx:
-        model, wanted = await run_in_threadpool(_prepare, ctx, body)
+        model, wanted, meter = await run_in_threadpool(_prepare, ctx, body)
     sampler = foundation_of(request).house.sampler
-    made = await streams.unless_left(request, _embed_all(sampler, wanted, body))
+    made = await streams.unless_left(request, _embed_all(sampler, wanted, body, meter))
     num_tokens = sum(tokens for _, tokens in made)
     return schemas.EmbeddingList(
         data=[
@@ -42,37 +43,40 @@ async def create_embeddings(
     )
 
 
-def _prepare(ctx: Context, body: schemas.CreateEmbedding) -> tuple[str, list[EmbedRequest]]:
+def _prepare(ctx: Context, body: schemas.CreateEmbedding) -> tuple[str, list[EmbedRequest], Meter]:
     model = models.to_ask(ctx, body.model)
-    return model_name(model), inference.embed_requests(ctx, model, body.input)
+    wanted = inference.embed_requests(ctx, model, body.input)
+    return model_name(model), wanted, metering.meter(ctx, model)
 
 
 Made = tuple[list[float] | str, int]  # an embedding as it is sent, and its text's tokens
 
 
 async def _embed_all(
-    sampler: Sampler, requests: list[EmbedRequest], body: schemas.CreateEmbedding
+    sampler: Sampler, requests: list[EmbedRequest], body: schemas.CreateEmbedding, meter: Meter
 ) -> list[Made]:
     """In the order of the requests. The first failure ends and cancels them all."""
     gate = asyncio.Semaphore(MAX_AT_ONCE)
 
-    async def embed(request: EmbedRequest) -> Made:
+    async def embed(index: int, request: EmbedRequest) -> Made:
         async with gate:
-            return await _embed(sampler, request, body)
+            output = await sampler.embed(request)
+        if output.part is SamplePart.FAILED:
+            raise streams.failure(output, streams.Blame(prompt="input"))
+        meter.see(index, output)
+        return _made(output, body)
 
-    tasks = [asyncio.create_task(embed(request)) for request in requests]
+    tasks = [asyncio.create_task(embed(*numbered)) for numbered in enumerate(requests)]
     try:
         return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        meter.close()
 
 
-async def _embed(sampler: Sampler, request: EmbedRequest, body: schemas.CreateEmbedding) -> Made:
-    output = await sampler.embed(request)
-    if output.part is SamplePart.FAILED:
-        raise streams.failure(output, streams.Blame(prompt="input"))
+def _made(output: SampleOutput, body: schemas.CreateEmbedding) -> Made:
     vector = inference.unit_vector(output.embedding, body.dimensions)
     sent = _base64(vector) if body.encoding_format == "base64" else vector
     return sent, output.prompt_tokens

@@ -13,8 +13,9 @@ from tunesmith.dialects.openai.translate_answers import Head, head
 from tunesmith.domain.assignments import SampleRequest
 from tunesmith.domain.errors import NotFound
 from tunesmith.http import foundation_of
-from tunesmith.services import inference
+from tunesmith.services import inference, metering
 from tunesmith.services.context import Context
+from tunesmith.services.metering import Meter
 from tunesmith.wire import streams
 from tunesmith.wire.streams import Blame
 
@@ -26,10 +27,10 @@ async def create_response(
     _: Secret, request: Request, body: schemas.CreateResponse
 ) -> Response | StreamingResponse:
     async with as_caller(request, writes=False) as ctx:
-        head, wanted = await run_in_threadpool(_prepare, ctx, body)
+        head, wanted, meter = await run_in_threadpool(_prepare, ctx, body)
     house = foundation_of(request).house
     schema = "tools" if wanted[0].required_tools else "text.format"
-    parts = streams.merged(house.sampler, wanted, Blame(prompt="input", schema=schema))
+    parts = streams.merged(house.sampler, wanted, Blame(prompt="input", schema=schema), meter)
     draft = translate_responses.Draft(head, body, house.now)
     if body.stream:
         return await streams.respond(request, parts, ResponseFrames(draft))
@@ -51,7 +52,7 @@ def find_response(response_id: str, _: InReadContext) -> None:
     raise NotFound("response", response_id)
 
 
-def _prepare(ctx: Context, body: schemas.CreateResponse) -> tuple[Head, list[SampleRequest]]:
+def _prepare(ctx: Context, body: schemas.CreateResponse) -> tuple[Head, list[SampleRequest], Meter]:
     model = models.to_ask(ctx, body.model)
     wanted = inference.chat_requests(
         ctx,
@@ -61,4 +62,4 @@ def _prepare(ctx: Context, body: schemas.CreateResponse) -> tuple[Head, list[Sam
         1,
         translate_responses.tools(body),
     )
-    return head("resp_", model, ctx.now()), wanted
+    return head("resp_", model, ctx.now()), wanted, metering.meter(ctx, model)

@@ -56,6 +56,7 @@ def build(
     app.add_middleware(BothSlashForms)
     for module in (jobs, observation, overview, catalogue, datasets, findings, identity):
         app.include_router(module.router, responses=documentation.ERRORS)
+    app.include_router(overview.answers_router, responses=documentation.ERRORS)
     app.include_router(chat.router, responses=documentation.CHAT_ERRORS)
     documentation.complete(app)
     return app

@@ -19,6 +19,7 @@ from tunesmith.services import datasets, deployments, estimates, jobs, models, q
 from tunesmith.services.context import Context
 
 router = APIRouter(prefix="/fine-tuning", tags=["overview"])
+answers_router = APIRouter(prefix="/ai", tags=["overview"])
 
 MAX_POINTS = 1000
 MAX_WAITING = 100
@@ -65,6 +66,13 @@ def retrieve_usage(request: Request, ctx: ToRead) -> wire.Usage:
     by_day = usage.trained_tokens_by_day(ctx, num_days)
     days = [wire.DayOfUsage(date=str(day), trainedTokens=n) for day, n in by_day.items()]
     return wire.Usage(trainedTokens=sum(by_day.values()), days=days)
+
+
+@answers_router.get("/usage", openapi_extra=documentation.query(days=DAYS))
+def retrieve_answers_usage(request: Request, ctx: ToRead) -> wire.AnswersUsage:
+    """What answers took on the last days. A request is counted a few seconds after its answer."""
+    num_days = translate.integer(request.query_params, "days", DEFAULT_DAYS, 1, MAX_DAYS)
+    return translate_overview.answers_usage(usage.answers(ctx, num_days))
 
 
 @router.post("/estimates", openapi_extra=schemas.openapi_body(wire.AskRange))

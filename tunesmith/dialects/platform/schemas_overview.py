@@ -143,6 +143,42 @@ class Usage(BaseModel):
     days: list[DayOfUsage]
 
 
+class Spent(BaseModel):
+    """Requests that were answered, and the tokens that they took."""
+
+    requests: int
+    promptTokens: int
+    completionTokens: int
+
+
+class DayOfAnswers(Spent):
+    date: str
+
+
+class ModelsAnswers(Spent):
+    model: str
+
+
+class KeysAnswers(Spent):
+    """All is null for the sum of the keys that this key may not see."""
+
+    keyId: str | None
+    name: str | None
+    keyPrefix: str | None
+
+
+class AnswersUsage(BaseModel):
+    """Of the organization: by day in UTC, oldest first; by model; and by key.
+
+    A key with the scope `admin` sees every key, others themselves and the sum of the rest.
+    """
+
+    total: Spent
+    days: list[DayOfAnswers]
+    models: list[ModelsAnswers]
+    keys: list[KeysAnswers]
+
+
 class AskRange(Request):
     """Of a dataset, or of so many examples; what is left out is as "auto" would have it."""
 

@@ -9,7 +9,9 @@ from tunesmith.domain.estimates import EstimateRange
 from tunesmith.domain.hyperparameters import Hyperparameters, Method
 from tunesmith.domain.jobs import Job
 from tunesmith.domain.models import DeployedModel
+from tunesmith.domain.usage import Spent
 from tunesmith.services.queue_report import Explanation
+from tunesmith.services.usage import AnswersUsage
 
 _FIGURES = {
     "trainingLoss": "train_loss",
@@ -113,3 +115,28 @@ def model(one: DeployedModel) -> wire.Model:
         deployedAt=None if deployed_at is None else translate.seconds(deployed_at),
         createdAt=translate.seconds(model.created_at),
     )
+
+
+def answers_usage(found: AnswersUsage) -> wire.AnswersUsage:
+    return wire.AnswersUsage(
+        total=wire.Spent(**_spent(sum(found.by_day.values(), Spent()))),
+        days=[wire.DayOfAnswers(date=str(day), **_spent(n)) for day, n in found.by_day.items()],
+        models=[wire.ModelsAnswers(model=name, **_spent(n)) for name, n in found.by_model.items()],
+        keys=[
+            wire.KeysAnswers(
+                keyId=None if key is None else str(key.id),
+                name=None if key is None else key.name,
+                keyPrefix=None if key is None else key.visible_prefix,
+                **_spent(n),
+            )
+            for key, n in found.by_key.items()
+        ],
+    )
+
+
+def _spent(spent: Spent) -> dict[str, int]:
+    return {
+        "requests": spent.requests,
+        "promptTokens": spent.prompt_tokens,
+        "completionTokens": spent.completion_tokens,
+    }
