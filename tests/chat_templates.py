@@ -92,3 +92,60 @@ GEMMA = """
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|assistant|>\n' }}{%- endif %}
 """
+# The system message stands with the last message alone, and only if the user wrote that one.
+MISTRAL_WITH_LATE_SYSTEM = """
+{%- if messages[0].role == 'system' %}
+  {%- set system, rest = messages[0].content, messages[1:] %}
+{%- else %}{%- set system, rest = none, messages %}{%- endif %}
+{%- for message in rest %}
+  {%- if (message.role == 'user') != (loop.index0 % 2 == 0) %}
+    {{- raise_exception('roles must alternate user/assistant') }}
+  {%- endif %}
+  {%- if message.role == 'user' %}
+    {{- '<|user|> ' + (system + '\n\n' if loop.last and system else '') + message.content }}
+    {{- '[/INST]' }}
+  {%- else %}{{- ' ' + (message.content | trim) + '<|end|>' }}{%- endif %}
+{%- endfor %}
+"""
+# A header with today's date before everything, words trimmed.
+LLAMA_WITH_DATE = """
+{%- set today = strftime_now('%d %b %Y') if strftime_now is defined else 'no day' %}
+{{- '<|system|>\n\nToday: ' + today + '\n\n' }}
+{%- if messages[0].role == 'system' %}
+  {{- messages[0].content | trim }}{%- set messages = messages[1:] %}
+{%- endif %}
+{{- '<|end|>' }}
+{%- for message in messages %}
+  {{- '<|' + message.role + '|>\n\n' + (message.content | trim) + '<|end|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|>\n\n' }}{%- endif %}
+"""
+# Thoughts stay in what the last answer says, and an answer without any gets an empty one.
+QWEN_WITH_THOUGHTS = """
+{%- for message in messages %}
+  {%- set parts = message.content.split('</think>') %}
+  {{- '<|' + message.role + '|>\n' }}
+  {%- if message.role == 'assistant' and loop.last %}
+    {%- set thought = parts[0].split('<think>')[-1].strip('\n') if parts | length > 1 else '' %}
+    {{- '<think>\n' + thought + '\n</think>\n\n' }}
+  {%- endif %}
+  {{- parts[-1].lstrip('\n') + '<|end|>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|>\n' }}{%- endif %}
+"""
+# The generation prompt begins a thought that no written conversation has.
+DEEPSEEK = """
+{%- for message in messages %}
+  {%- if message.role == 'assistant' %}
+    {{- '<|assistant|>' + message.content.split('</think>')[-1] + '<|end|>' }}
+  {%- else %}{{- '<|' + message.role + '|>' + message.content }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|><think>\n' }}{%- endif %}
+"""
+# One end token for all, behind the last answer.
+ONE_END = """
+{%- for message in messages %}
+  {{- (message.role | upper) + ': ' + message.content + '\n' }}
+{%- endfor %}
+{{- 'ASSISTANT:' if add_generation_prompt else '<|end|>' }}
+"""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chat_templates import QWEN
 from tests.parity import reference, rows
 from tests.parity.rows import Row
 from tests.tiny_models import (
@@ -16,9 +17,11 @@ from tests.tiny_models import (
     make_tiny_mistral,
     make_tiny_qwen3,
 )
+from tunesmith.engine.events import DataRead
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.run import close_run, open_run
 from tunesmith.engine.spec import TrainSpec
+from tunesmith.engine.train import train
 
 # What stock PEFT says when it is not told beforehand how GPT-2 keeps its weights.
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
@@ -29,7 +32,8 @@ def gradient_error(model: BaseModel, folder: Path, spec: TrainSpec) -> tuple[flo
     run = open_run(model, spec)
     try:
         reference.move_away(run)
-        found = reference.compared(run, folder, lambda m: reference.mean_loss(m, run.batch(1)))
+        texts = [text for row in run.batch(1) for text in row.examples]
+        found = reference.compared(run, folder, lambda m: reference.mean_loss(m, texts))
     finally:
         close_run(run)
     loss_error = abs(found.figures.loss - found.loss) / found.loss
@@ -58,6 +62,21 @@ def test_gradients_equal_the_padded_textbook(
     assert num_batches == 1
     assert error < 1e-6
     assert loss_error < 1e-6
+
+
+def test_answers_in_texts_of_their_own_have_the_textbooks_gradients(
+    llama: BaseModel,
+    llama_folder: Path,
+    new_spec: Callable[..., TrainSpec],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(llama.tokenizer, "chat_template", QWEN)
+    spec = new_spec(rows.with_several_turns(8), batch_size=8, max_length_tokens=500)
+    error, loss_error, _ = gradient_error(llama, llama_folder, spec)
+    assert error < 1e-6
+    assert loss_error < 1e-6
+    read = [event for event in train(llama, spec, lambda: False) if isinstance(event, DataRead)]
+    assert "8 answers are learned in texts of their own" in read[0].notes[0]
 
 
 @pytest.mark.parametrize("make_rows", [rows.without_shared_prefix, rows.with_shared_prefix])

@@ -24,23 +24,36 @@ Tree = tuple[tuple[str, int], ...]  # a folder's files and their sizes
 NUM_POINTS = 200  # at least; each call counts before and after
 
 
-@pytest.fixture
-def spec(new_spec: Callable[..., TrainSpec]) -> TrainSpec:
+@pytest.fixture(params=[False, True], ids=["adapter", "all weights"])
+def spec(new_spec: Callable[..., TrainSpec], request: pytest.FixtureRequest) -> TrainSpec:
     """Six steps, with a checkpoint after each."""
     data = rows.without_shared_prefix(8)
-    return new_spec(data, num_epochs=3, checkpoint_every_seconds=0, run_id="killed")
+    return new_spec(
+        data,
+        num_epochs=3,
+        checkpoint_every_seconds=0,
+        run_id="killed",
+        trains_all_weights=request.param,
+    )
 
 
 @pytest.fixture
-def unbroken(llama: BaseModel, spec: TrainSpec) -> bytes:
+def base(llama: BaseModel, llama_folder: Path, spec: TrainSpec) -> Callable[[], BaseModel]:
+    """A model for one run: whoever trains all weights needs one of its own."""
+    return (lambda: BaseModel.load(llama_folder)) if spec.trains_all_weights else lambda: llama
+
+
+@pytest.fixture
+def unbroken(base: Callable[[], BaseModel], spec: TrainSpec) -> bytes:
     whole = replace(spec, run_id="unbroken", output_dir=spec.output_dir / "unbroken")
-    *_, finished = train(llama, whole, lambda: False)
-    return adapter_of(finished)
+    *_, finished = train(base(), whole, lambda: False)
+    return weights_of(finished)
 
 
-def adapter_of(event: TrainEvent) -> bytes:
+def weights_of(event: TrainEvent) -> bytes:
     assert isinstance(event, Finished)
-    return (event.path / "adapter_model.safetensors").read_bytes()
+    (path,) = event.path.glob("*model.safetensors")
+    return path.read_bytes()
 
 
 def until_step(events: Iterator[TrainEvent], step: int) -> None:
@@ -65,9 +78,13 @@ def newest_whole(checkpoints: Path) -> Path | None:
 
 @pytest.mark.parametrize("is_saved_before", [False, True], ids=["anew", "over an earlier one"])
 def test_at_each_point_of_saving_a_checkpoint(
-    llama: BaseModel, spec: TrainSpec, unbroken: bytes, tmp_path: Path, is_saved_before: bool
+    base: Callable[[], BaseModel],
+    spec: TrainSpec,
+    unbroken: bytes,
+    tmp_path: Path,
+    is_saved_before: bool,
 ) -> None:
-    events = train(llama, spec, lambda: False)
+    events = train(base(), spec, lambda: False)
     until_step(events, 4)
     checkpoints = spec.output_dir / "checkpoints"
     if is_saved_before:  # by an earlier attempt, which was killed before it could say so
@@ -97,21 +114,22 @@ def test_at_each_point_of_saving_a_checkpoint(
         again = replace(
             spec, run_id=f"again-{number}", output_dir=output_dir, resume_from=resume_from
         )
-        *_, finished = train(llama, again, lambda: False)
-        assert adapter_of(finished) == unbroken
+        *_, finished = train(base(), again, lambda: False)
+        assert weights_of(finished) == unbroken
 
 
 def test_at_each_point_of_saving_the_result(
-    llama: BaseModel, spec: TrainSpec, unbroken: bytes
+    base: Callable[[], BaseModel], spec: TrainSpec, unbroken: bytes
 ) -> None:
-    events = train(llama, spec, lambda: False)
+    events = train(base(), spec, lambda: False)
     for event in events:
         if isinstance(event, CheckpointSaved) and event.step == 6:
             break
-    result = spec.output_dir / "adapter"
+    name = "model" if spec.trains_all_weights else "adapter"
+    result = spec.output_dir / name
 
     def put_back() -> None:
-        for left in spec.output_dir.glob("*adapter*"):
+        for left in spec.output_dir.glob(f"*{name}*"):
             shutil.rmtree(left)
 
     num_seen = num_points = 0
@@ -120,6 +138,7 @@ def test_at_each_point_of_saving_the_result(
         if result.exists():
             num_seen += 1
             check_manifest(result)
-            assert (result / "adapter_model.safetensors").read_bytes() == unbroken
+            (path,) = result.glob("*model.safetensors")
+            assert path.read_bytes() == unbroken
     assert 0 < num_seen < num_points
     events.close()

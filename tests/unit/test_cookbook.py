@@ -124,7 +124,8 @@ def test_what_the_checker_passes_is_taken_unless_the_template_itself_refuses(
                 tokenizer.apply_chat_template(in_modern_words(messages), tokenize=False)
             continue
         num_taken += 1
-        assert 0 < example.num_supervised_tokens < len(example.token_ids)
+        for text in example.examples:
+            assert 0 < text.num_supervised_tokens < len(text.token_ids)
     assert num_taken >= (300 if template in (CHAT_TEMPLATE, QWEN, LLAMA) else 50)
     assert num_taken + num_refused == 300
 

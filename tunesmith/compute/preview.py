@@ -35,23 +35,21 @@ def preview(
 
 
 def _row(line: int, raw: bytes, tokenizer: Any, max_length_tokens: int) -> dict[str, Any]:
-    """One text, or the two of a preference, the preferred first."""
+    """One text, or one for each answer: of a preference the preferred first."""
     try:
-        whole, kept = data.encode_line(raw, tokenizer, max_length_tokens)
+        row, _ = data.encode_line(raw, tokenizer, max_length_tokens)
     except BadConversation as error:
         return {"line": line, "texts": [], "refused": error.message}
-    texts = [
-        _text(kept_text, len(whole_text.token_ids), tokenizer)
-        for whole_text, kept_text in zip(whole.examples, kept.examples, strict=True)
-    ]
+    texts = [_text(example, tokenizer, max_length_tokens) for example in row.examples]
     return {"line": line, "texts": texts, "refused": None}
 
 
-def _text(kept: Example, num_whole: int, tokenizer: Any) -> dict[str, Any]:
+def _text(whole: Example, tokenizer: Any, max_length_tokens: int) -> dict[str, Any]:
+    kept = Example(whole.token_ids[:max_length_tokens], whole.loss_mask[:max_length_tokens])
     return {
         "num_tokens": len(kept.token_ids),
         "num_trained": sum(kept.loss_mask),
-        "num_cut": num_whole - len(kept.token_ids),
+        "num_cut": len(whole.token_ids) - len(kept.token_ids),
         "pieces": list(islice(_pieces(kept, tokenizer), MAX_PIECES)),
     }
 

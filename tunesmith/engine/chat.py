@@ -1,78 +1,135 @@
 """Conversations -> token ids and loss mask, by rendering the chat template step by step."""
 
 import json
-from collections.abc import Callable
+from datetime import date
+from itertools import pairwise
 from typing import Any
 
-from tunesmith.engine import functions, rendering, tool_format
+from tunesmith.engine import answers, functions, rendering, tool_format
+from tunesmith.engine.answers import Text
 from tunesmith.engine.errors import BadConversation
-from tunesmith.engine.examples import Example
+from tunesmith.engine.examples import Example, Turns
+from tunesmith.engine.rendering import Message
 
-Message = dict[str, Any]
-Render = Callable[[list[Message], bool], str]  # of messages, with or without a generation prompt
-
-_MARK = "\u2042mark\u2042"  # text that no template and hardly any conversation contains
+# What templates that write today's date are told when rows are made of a file: the same file makes
+# the same rows, whenever it is read. Llama's templates write this one where they are told none.
+TRAINING_DAY = date(2024, 7, 26)
 
 
 def encode_conversation(
     tokenizer: Any, messages: list[Message], tools: list[Any] | None = None
-) -> Example:
+) -> Example | Turns:
     """The whole conversation; supervised are the assistant's messages, but those of weight 0.
 
     A supervised message begins where the template's generation prompt ends, as it will when the
     model is asked, and ends with its end-of-message token.
     """
-    plain = _plain_messages(messages, tokenizer)
-
-    def render(upto: list[Message], add_generation_prompt: bool) -> str:
-        return _render(tokenizer, upto, tools, add_generation_prompt)
-
-    text = render(plain, False)
-    spans = [
-        _assistant_span(render, plain, index, text)
+    learned = [
+        index
         for index, message in enumerate(messages)
         if message.get("role") == "assistant" and message.get("weight") in (None, 1)
     ]
-    if not spans:
+    found = _examples(tokenizer, messages, tools, learned)
+    return found[0] if len(found) == 1 else Turns(tuple(found))
+
+
+def encode_answer(
+    tokenizer: Any, messages: list[Message], tools: list[Any] | None = None
+) -> Example:
+    """The conversation, of which the last message alone is supervised."""
+    (example,) = _examples(tokenizer, messages, tools, [len(messages) - 1])
+    return example
+
+
+def _examples(
+    tokenizer: Any, messages: list[Message], tools: list[Any] | None, learned: list[int]
+) -> list[Example]:
+    plain = _plain_messages(messages, tokenizer)
+    if not learned:
         raise BadConversation("No assistant message is left to learn from.")
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    token_ids: list[int] = list(encoded["input_ids"])
-    offsets: list[tuple[int, int]] = encoded["offset_mapping"]
-    ends = end_token_ids(tokenizer)
-    mask = [False] * len(token_ids)
-    for start, end in spans:
-        inside = [i for i, (s, e) in enumerate(offsets) if s < end and (e > start or s >= start)]
-        for index in _upto_end_token(tokenizer, token_ids, inside, ends):
-            mask[index] = True
-    mask[0] = False  # the first token of a sequence is never predicted
-    if not any(mask):
+
+    def render(upto: list[Message], is_prompt: bool) -> str:
+        return _render(tokenizer, upto, tools, is_prompt=is_prompt, day=TRAINING_DAY)
+
+    found = [_masked(tokenizer, text) for text in answers.texts(render, plain, learned)]
+    found = [example for example in found if any(example.loss_mask)]
+    if not found:
         raise BadConversation("The assistant messages are empty: there is nothing to learn.")
-    if all(mask[1:]):
+    if any(all(example.loss_mask[1:]) for example in found):
         raise BadConversation(
             "Every token would be learned, the prompt included: the chat template does not tell "
             "the assistant's words from the rest."
         )
+    return found
+
+
+def _masked(tokenizer: Any, text: Text) -> Example:
+    token_ids, offsets = _tokens(tokenizer, text.text, [start for start, _ in text.spans])
+    ends = end_token_ids(tokenizer)
+    mask = [False] * len(token_ids)
+    for start, end in text.spans:
+        inside = [i for i, (s, e) in enumerate(offsets) if s < end and (e > start or s >= start)]
+        for index in _upto_end_token(tokenizer, token_ids, inside, ends):
+            mask[index] = True
+    mask[:1] = [False] * len(mask[:1])  # the first token of a sequence is never predicted
     return Example(token_ids, mask)
+
+
+def _tokens(
+    tokenizer: Any, text: str, starts: list[int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Ids and their characters. No token reaches over the start of an answer: a prompt ends there.
+
+    The text is taken apart where one would, and only there, as some tokenizers put a space before
+    whatever they are given.
+    """
+    whole = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    cuts = [cut for cut in starts if any(s < cut < e for s, e in whole["offset_mapping"])]
+    if not cuts:
+        return list(whole["input_ids"]), list(whole["offset_mapping"])
+    token_ids: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    for first, end in pairwise([0, *cuts, len(text)]):
+        part = tokenizer(text[first:end], add_special_tokens=False, return_offsets_mapping=True)
+        token_ids += part["input_ids"]
+        offsets += [(first + s, first + e) for s, e in part["offset_mapping"]]
+    return token_ids, offsets
 
 
 def encode_completion(tokenizer: Any, prompt: str, completion: str) -> Example:
     """A prompt and its continuation; supervised are the continuation and the end token."""
     prompt_ids = encode_text(tokenizer, prompt)
-    learned = list(tokenizer(completion, add_special_tokens=False)["input_ids"])
+    learned = _continuation(tokenizer, prompt, completion, prompt_ids)
     if not learned:
         raise BadConversation("The completion is empty: there is nothing to learn.")
     if tokenizer.eos_token_id is not None:
         learned.append(tokenizer.eos_token_id)
-    if not prompt_ids:  # the first token of a sequence is never predicted
-        return Example(learned, [False] + [True] * (len(learned) - 1))
-    return Example(prompt_ids + learned, [False] * len(prompt_ids) + [True] * len(learned))
+    # The first token of a sequence is never predicted.
+    mask = [False] * len(prompt_ids) + [bool(prompt_ids)] + [True] * (len(learned) - 1)
+    if not any(mask):
+        raise BadConversation(
+            "There is a single token and nothing before it, from which it could be predicted."
+        )
+    return Example(prompt_ids + learned, mask)
+
+
+def _continuation(tokenizer: Any, prompt: str, completion: str, prompt_ids: list[int]) -> list[int]:
+    """The completion's tokens behind the prompt's.
+
+    Both are tokenised together where the prompt stays as it is: for themselves, completions would
+    get a space from tokenizers that put one before whatever they are given.
+    """
+    together = encode_text(tokenizer, prompt + completion)
+    if together[: len(prompt_ids)] == prompt_ids:
+        return together[len(prompt_ids) :]
+    return list(tokenizer(completion, add_special_tokens=False)["input_ids"])
 
 
 def encode_prompt(
     tokenizer: Any, messages: list[Message], tools: list[Any] | None = None
 ) -> list[int]:
     """What the model is given to answer as the assistant."""
-    text = _render(tokenizer, _plain_messages(messages, tokenizer), tools, True)
+    text = _render(tokenizer, _plain_messages(messages, tokenizer), tools, is_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -101,78 +158,12 @@ def end_of_message_id(tokenizer: Any) -> int | None:
         return None
     probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     try:
-        example = encode_conversation(tokenizer, probe)
+        example = encode_answer(tokenizer, probe)
     except BadConversation:
         return None
     last = max(i for i, learned in enumerate(example.loss_mask) if learned)
     token_id = example.token_ids[last]
     return token_id if token_id in end_token_ids(tokenizer) else None
-
-
-def _assistant_span(
-    render: Render, messages: list[Message], index: int, text: str
-) -> tuple[int, int]:
-    """Where in `text` the model's words for this message begin and end, in characters.
-
-    Some templates render a message differently once others follow (Qwen3 drops its thinking), or
-    refuse a part of a conversation; there a mark shows the place in the whole.
-    """
-    before, message, following = messages[:index], messages[index], messages[index + 1 :]
-    content = message["content"].strip()
-
-    def around(marked: Message, following: list[Message]) -> tuple[str, str]:
-        """What stands before the mark, and behind it."""
-        head, found, tail = render([*before, marked, *following], False).partition(_MARK)
-        if not found or _MARK in tail:
-            raise _unclear(index)
-        return head, tail
-
-    start = _length_of_start(render, before, True, text)
-    if start is None:
-        head = around({**message, "content": _MARK + content}, following)[0]
-        if not text.startswith(head):
-            raise _unclear(index)
-        start = len(head)
-    end = _length_of_start(render, [*before, message], False, text)
-    if end is None:
-        marked = _marked_at_end(message, content)
-        rest = around(marked, following)[1]
-        closing = around(marked, [])[1]
-        if not text.endswith(rest):
-            raise _unclear(index)
-        end = len(text) - len(rest) + (len(closing) if rest.startswith(closing) else 0)
-    return start, end
-
-
-def _length_of_start(
-    render: Render, messages: list[Message], add_generation_prompt: bool, text: str
-) -> int | None:
-    """How far these messages go where they begin `text`, and None where they do not."""
-    rendered = _rendered(render, messages, add_generation_prompt)
-    return len(rendered) if rendered is not None and text.startswith(rendered) else None
-
-
-def _rendered(render: Render, messages: list[Message], add_generation_prompt: bool) -> str | None:
-    """None where the template refuses these messages, be they but a part of a conversation."""
-    try:
-        return render(messages, add_generation_prompt) if messages else None
-    except BadConversation:
-        return None
-
-
-def _marked_at_end(message: Message, content: str) -> Message:
-    """The mark stands in what the message ends with: its last call, or its text."""
-    if "tool_calls" not in message:
-        return {**message, "content": content + _MARK}
-    *calls, last = message["tool_calls"]
-    function = {**last["function"], "name": last["function"]["name"] + _MARK}
-    return {**message, "tool_calls": [*calls, {**last, "function": function}]}
-
-
-def _unclear(index: int) -> BadConversation:
-    return BadConversation(
-        f"The chat template does not show where message {index + 1} begins and ends."
-    )
 
 
 def _upto_end_token(
@@ -189,14 +180,19 @@ def _upto_end_token(
 
 
 def _render(
-    tokenizer: Any, messages: list[Message], tools: list[Any] | None, add_generation_prompt: bool
+    tokenizer: Any,
+    messages: list[Message],
+    tools: list[Any] | None,
+    *,
+    is_prompt: bool,
+    day: date | None = None,
 ) -> str:
     if tokenizer.chat_template is None:
         raise BadConversation("The base model has no chat template; use prompts instead.")
     try:
         messages, tools = tool_format.prepared(tokenizer, messages, tools)
         return rendering.render(
-            tokenizer, messages, tools, add_generation_prompt=add_generation_prompt
+            tokenizer, messages, tools, add_generation_prompt=is_prompt, day=day
         )
     except (rendering.TemplateRefused, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadConversation(f"The chat template refuses the messages: {error}.") from error

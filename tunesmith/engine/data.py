@@ -14,7 +14,8 @@ import torch
 from tunesmith.engine import chat, examples, functions
 from tunesmith.engine.errors import BadConversation, BadExample
 from tunesmith.engine.events import Reading
-from tunesmith.engine.examples import Example, Pair, Row
+from tunesmith.engine.examples import Example, Pair, Row, Turns
+from tunesmith.engine.rendering import Message
 from tunesmith.engine.spec import Method
 
 ROWS_AT_A_TIME = 100  # between two breathing points
@@ -44,6 +45,7 @@ class Dataset:
         self._mask = MaskDigest()  # of these
         self.num_truncated = 0
         self.num_lost_tokens = 0  # supervised, and beyond the limit
+        self.num_texts_more = 0  # than rows, as answers have texts of their own
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -100,6 +102,8 @@ class Dataset:
         self.num_truncated += examples.num_tokens(kept) < examples.num_tokens(row)
         lost = examples.num_supervised_tokens(row) - examples.num_supervised_tokens(kept)
         self.num_lost_tokens += lost
+        if isinstance(kept, Turns):
+            self.num_texts_more += len(kept.examples) - 1
         return kept
 
 
@@ -120,9 +124,9 @@ def open_file(
 class MaskDigest:
     """The mask certificate: SHA-256 over which tokens of which rows are learned.
 
-    Of each text, in the file's order (of preferences the preferred answer first): the number of its
-    tokens and their ids, as 32 bits each, least byte first; then a byte for each, 1 where it
-    carries loss.
+    Of each text, in the file's order (of a row with several in that of its answers, of preferences
+    the preferred one first): the number of its tokens and their ids, as 32 bits each, least byte
+    first; then a byte for each, 1 where it carries loss.
     """
 
     def __init__(self) -> None:
@@ -158,7 +162,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _encode_example(value: dict[str, Any], tokenizer: Any) -> Example:
+def _encode_example(value: dict[str, Any], tokenizer: Any) -> Row:
     if "messages" in value:
         tools = value.get("tools") or functions.as_tools(value.get("functions"))
         return chat.encode_conversation(tokenizer, _messages(value, "messages"), tools)
@@ -171,9 +175,11 @@ def _encode_example(value: dict[str, Any], tokenizer: Any) -> Example:
     return chat.encode_completion(tokenizer, prompt, completion)
 
 
-def _instruction(value: dict[str, Any]) -> list[chat.Message]:
+def _instruction(value: dict[str, Any]) -> list[Message]:
     """As it will be asked: in a conversation, with what the instruction is about below it."""
     instruction, about, output = _texts({"input": "", **value}, "instruction", "input", "output")
+    if not output:
+        raise BadConversation("The output is empty: there is nothing to learn.")
     asked = f"{instruction}\n\n{about}" if about else instruction
     return [{"role": "user", "content": asked}, {"role": "assistant", "content": output}]
 
@@ -193,23 +199,24 @@ def _encode_pair(value: dict[str, Any], tokenizer: Any) -> Pair:
     asked = value.get("input")
     if not isinstance(asked, dict):
         raise BadConversation("A row needs `input` as an object.")
-    before = [
-        {**message, "weight": 0} if message.get("role") == "assistant" else message
-        for message in _messages(asked, "messages")
-    ]
+    before = _messages(asked, "messages")
+    if "functions" in asked:
+        raise BadConversation("`input` takes `tools`, not the older `functions`.")
 
     def encode(*spellings: str) -> Example:
         key = next((key for key in spellings if key in value), spellings[0])
         answer = _messages(value, key)
         if len(answer) != 1 or answer[0].get("role") != "assistant":
             raise BadConversation(f"`{key}` must be a list of one assistant message.")
-        return chat.encode_conversation(tokenizer, [*before, *answer], asked.get("tools"))
+        if any(message.get("weight") is not None for message in [*before, *answer]):
+            raise BadConversation("A preference has no `weight`: both answers are learned from.")
+        return chat.encode_answer(tokenizer, [*before, *answer], asked.get("tools"))
 
     chosen = encode("preferred_output", "preferred_completion")
     return Pair(chosen, encode("non_preferred_output", "non_preferred_completion"))
 
 
-def _messages(value: dict[str, Any], key: str) -> list[chat.Message]:
+def _messages(value: dict[str, Any], key: str) -> list[Message]:
     messages = value.get(key)
     if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
         raise BadConversation(f"`{key}` must be a list of objects.")
@@ -223,25 +230,29 @@ _ENCODERS: dict[Method, Callable[[dict[str, Any], Any], Row]] = {
 
 
 def _truncated_row(row: Row, max_length_tokens: int) -> Row:
-    if isinstance(row, Example):
-        return _truncated(row, max_length_tokens)
-    chosen, rejected = (_truncated(example, max_length_tokens) for example in row.examples)
+    """Answers that lie beyond the limit are left out; a preference needs both of its own."""
+    if all(len(example.token_ids) <= max_length_tokens for example in row.examples):
+        return row
+    kept = [_truncated(example, max_length_tokens) for example in row.examples]
+    learned = [example for example in kept if any(example.loss_mask)]
+    if not learned or (isinstance(row, Pair) and len(learned) < len(kept)):
+        which = "one of its answers has" if learned else "the row has"
+        raise BadConversation(
+            f"All tokens to learn lie beyond the limit of {max_length_tokens} tokens; "
+            f"{which} {max(len(example.token_ids) for example in row.examples)}."
+        )
+    if not isinstance(row, Pair):
+        return learned[0] if len(learned) == 1 else Turns(tuple(learned))
+    if kept[0] == kept[1] and row.chosen != row.rejected:
+        raise BadConversation(
+            f"The two answers differ beyond the limit of {max_length_tokens} tokens alone."
+        )
+    chosen, rejected = kept
     return Pair(chosen, rejected)
 
 
 def _truncated(example: Example, max_length_tokens: int) -> Example:
-    if len(example.token_ids) <= max_length_tokens:
-        return example
-    kept = Example(
-        example.token_ids[:max_length_tokens],
-        example.loss_mask[:max_length_tokens],
-    )
-    if not any(kept.loss_mask):
-        raise BadConversation(
-            f"All tokens to learn lie beyond the limit of {max_length_tokens} tokens; "
-            f"the row has {len(example.token_ids)}."
-        )
-    return kept
+    return Example(example.token_ids[:max_length_tokens], example.loss_mask[:max_length_tokens])
 
 
 @dataclass(frozen=True, slots=True)

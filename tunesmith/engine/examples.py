@@ -1,5 +1,6 @@
-"""What a run learns from, as tokens: an answer to imitate, or two of which one is preferred."""
+"""What a run learns from, as tokens: answers to imitate, or two of which one is preferred."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -36,11 +37,23 @@ class Pair:
         return (self.chosen, self.rejected)
 
 
-Row = Example | Pair  # a training file holds rows of one kind
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The answers of one conversation, in texts of their own: see `answers`."""
+
+    examples: tuple[Example, ...]
+
+
+Row = Example | Turns | Pair  # a training file holds rows of one kind
+
+
+def apart(rows: Iterable[Row]) -> list[Row]:
+    """What belongs together when it is computed: a preference, but not the turns of one row."""
+    return [part for row in rows for part in (row.examples if isinstance(row, Turns) else (row,))]
 
 
 def num_tokens(row: Row) -> int:
-    """A prompt counts for each of its answers."""
+    """A prompt counts for each text that begins with it."""
     return sum(len(example.token_ids) for example in row.examples)
 
 

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,6 +22,7 @@ MAX_STUCK_CPU_SECONDS = 10.0
 MAX_CHARACTERS = 32 * 2**20
 SPARE_BYTES = 64 * 2**20  # beside what a text's own copies take
 BYTES_PER_CHARACTER = 16
+_DATE_CODES = "aAbBdejmyYHIMSp"
 _STATM = Path("/proc/self/statm")
 
 
@@ -38,13 +40,16 @@ def render(
     tools: list[Any] | None = None,
     *,
     add_generation_prompt: bool = False,
+    day: date | None = None,
 ) -> str:
+    """Where the template writes the date, it is `day`, or today."""
     try:
         with _bounds(messages):
             text: str = tokenizer.apply_chat_template(
                 messages,
                 tools=tools,
                 tokenize=False,
+                chat_template=None if day is None else _dated(tokenizer, tools, day),
                 add_generation_prompt=add_generation_prompt,
             )
     except _TooLong:
@@ -58,6 +63,21 @@ def render(
     if len(text) > MAX_CHARACTERS:
         raise TemplateRefused(f"it writes more than {MAX_CHARACTERS:,} characters")
     return text
+
+
+def _dated(tokenizer: Any, tools: list[Any] | None, day: date) -> str:
+    """The template with a macro in the place of `strftime_now`, which transformers offers.
+
+    Only a template's own code can replace it: what is handed in has to be plain data.
+    """
+    template: str = tokenizer.get_chat_template(tools=tools)
+    if "strftime_now" not in template:
+        return template
+    written = "".join(f" | replace('%{c}', '{day.strftime(f'%{c}')}')" for c in _DATE_CODES)
+    # The line break goes with the block before it, and the template begins a line as it did.
+    return (
+        f"{{% macro strftime_now(format) %}}{{{{ format{written} }}}}{{% endmacro %}}\n{template}"
+    )
 
 
 @contextmanager

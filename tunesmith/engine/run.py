@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from tunesmith.engine import data, forward, optim, peft_format
+from tunesmith.engine import data, examples, forward, optim, peft_format
 from tunesmith.engine.data import BatchOrder, Dataset
 from tunesmith.engine.errors import UnsupportedModel
 from tunesmith.engine.events import Reading
@@ -116,6 +116,7 @@ class Run:
         return None
 
     def micro_batches(self, rows: Sequence[Row]) -> list[PackedBatch]:
+        rows = examples.apart(rows)
         if not self.packs_examples:
             return pack_singly(rows)
         return pack(
@@ -125,6 +126,7 @@ class Run:
         )
 
     def evaluation_batches(self, rows: Sequence[Row]) -> list[PackedBatch]:
+        rows = examples.apart(rows)
         if not self.packs_examples:
             return pack_singly(rows)
         return pack(rows, self.micro_batch_tokens)

@@ -138,6 +138,12 @@ def _reading_on(run: Run) -> Generator[Reading | DataRead, Answer, None]:
 
 def _data_read(run: Run) -> DataRead:
     training, notes = run.training, []
+    if training.num_texts_more:
+        notes.append(
+            "The chat template writes a conversation's beginning in another way once more follows, "
+            f"so {training.num_texts_more} answers are learned in texts of their own, each behind "
+            "what the model would be asked."
+        )
     if training.num_lost_tokens:
         notes.append(
             f"{training.num_lost_tokens} tokens that should have been learned lie beyond the limit "

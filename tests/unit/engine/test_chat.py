@@ -1,13 +1,16 @@
 import json
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pytest
+from tokenizers import normalizers
 
 from tests.chat_templates import LLAMA, MISTRAL, QWEN
 from tests.tiny_models import make_tokenizer
 from tunesmith.engine import chat
 from tunesmith.engine.errors import BadConversation
-from tunesmith.engine.examples import Example
+from tunesmith.engine.examples import Row, Turns
 
 # As Qwen3's: a last answer gets an empty thinking block, which earlier ones lose.
 THINKING_TEMPLATE = (
@@ -37,17 +40,16 @@ def tokenizer_with(template: str | None = None) -> Any:
     return tokenizer
 
 
-def learned(tokenizer: Any, example: Example) -> list[str]:
+def learned(tokenizer: Any, row: Row) -> list[str]:
     """The supervised stretches, as text."""
-    stretches: list[list[int]] = []
-    before = False
-    for token_id, is_learned in zip(example.token_ids, example.loss_mask, strict=True):
-        if is_learned and not before:
-            stretches.append([])
-        if is_learned:
-            stretches[-1].append(token_id)
-        before = is_learned
-    return [tokenizer.decode(stretch) for stretch in stretches]
+    return [
+        tokenizer.decode([token_id for token_id, _ in stretch])
+        for example in row.examples
+        for is_learned, stretch in groupby(
+            zip(example.token_ids, example.loss_mask, strict=True), key=itemgetter(1)
+        )
+        if is_learned
+    ]
 
 
 def test_an_assistants_words_and_their_end_token_are_learned() -> None:
@@ -86,14 +88,16 @@ def test_a_half_weight_is_refused() -> None:
         chat.encode_conversation(tokenizer_with(), messages)
 
 
-def test_a_template_that_rewrites_earlier_answers_is_followed() -> None:
+def test_what_a_template_takes_from_earlier_answers_is_learned_when_it_is_said() -> None:
     tokenizer = tokenizer_with(THINKING_TEMPLATE)
     messages = conversation("hi", "<think>hm</think> good day ", "and?", "rain")
     example = chat.encode_conversation(tokenizer, messages)
+    assert isinstance(example, Turns)
     assert learned(tokenizer, example) == [
-        "good day<|end|>",
+        "<think>\n\n</think>\n\ngood day<|end|>",
         "<think>\n\n</think>\n\nrain<|end|>",
     ]
+    assert "<think>" not in tokenizer.decode(example.examples[1].token_ids).partition("and?")[0]
 
 
 def test_a_generation_prompt_that_the_conversation_lacks_is_no_obstacle() -> None:
@@ -105,7 +109,7 @@ def test_a_generation_prompt_that_the_conversation_lacks_is_no_obstacle() -> Non
 def test_the_same_words_elsewhere_do_not_mislead() -> None:
     tokenizer = tokenizer_with(THINKING_TEMPLATE)
     example = chat.encode_conversation(tokenizer, conversation("rain", "rain", "rain", "rain"))
-    assert learned(tokenizer, example) == ["rain<|end|>", "<think>\n\n</think>\n\nrain<|end|>"]
+    assert learned(tokenizer, example) == ["<think>\n\n</think>\n\nrain<|end|>"] * 2
 
 
 def test_characters_of_several_tokens_are_learned_whole() -> None:
@@ -162,7 +166,7 @@ def test_tool_calls_and_tools_go_through_the_template() -> None:
 def test_a_developer_speaks_as_system_where_the_template_knows_no_developers() -> None:
     tokenizer = tokenizer_with()
     messages = [{"role": "developer", "content": "be brief"}, *conversation("hi", "yes")]
-    text = tokenizer.decode(chat.encode_conversation(tokenizer, messages).token_ids)
+    text = tokenizer.decode(chat.encode_answer(tokenizer, messages).token_ids)
     assert text.startswith("<|system|>\nbe brief")
 
 
@@ -177,6 +181,26 @@ def test_a_completion_and_its_end_token_are_learned() -> None:
     example = chat.encode_completion(tokenizer, "the sea is", " blue")
     assert learned(tokenizer, example) == [" blue<|end|>"]
     assert tokenizer.decode(example.token_ids) == "the sea is blue<|end|>"
+
+
+def test_a_text_of_one_token_is_refused_where_none_stands_around_it() -> None:
+    tokenizer = tokenizer_with()
+    assert learned(tokenizer, chat.encode_completion(tokenizer, "", "a")) == ["<|end|>"]
+    tokenizer.eos_token = None
+    assert tokenizer.eos_token_id is None
+    with pytest.raises(BadConversation, match="a single token"):
+        chat.encode_completion(tokenizer, "", "a")
+    assert learned(tokenizer, chat.encode_completion(tokenizer, "b", "a")) == ["a"]
+
+
+def test_a_completion_goes_on_from_its_prompt_whatever_a_tokenizer_puts_before_texts() -> None:
+    tokenizer = tokenizer_with()
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Prepend(" ")  # as SentencePiece's do
+    for completion in (" blue", "ish", "\n\nblue"):
+        example = chat.encode_completion(tokenizer, "the sea is", completion)
+        assert tokenizer.decode(example.token_ids) == f" the sea is{completion}<|end|>"
+        assert learned(tokenizer, example) == [f"{completion}<|end|>"]
 
 
 def test_without_a_prompt_the_first_token_is_not_learned() -> None:
@@ -217,7 +241,8 @@ LEGACY_CALLS = [
     [
         pytest.param(
             QWEN,
-            '<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|end|>',
+            "<think>\n\n</think>\n\n<tool_call>\n"
+            '{"name": "look", "arguments": {}}\n</tool_call><|end|>',
             "<think>\n\n</think>\n\nIt rains.<|end|>",
             id="qwen",
         ),
@@ -241,12 +266,12 @@ def test_calls_are_learned_as_the_template_writes_them(
     assert learned_texts == [call.replace("#", call_id), answer]
 
 
-def test_a_call_that_is_rendered_otherwise_once_others_follow_is_learned_whole() -> None:
+def test_several_calls_are_learned_whole() -> None:
     tokenizer = tokenizer_with(QWEN)
     two = {"role": "assistant", "content": "Hm", "tool_calls": [LOOK, LOOK]}
     example = chat.encode_conversation(tokenizer, [CALLS[0], two, *CALLS[2:]])
     call = '\n<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'
-    assert learned(tokenizer, example)[0] == f"Hm{call}{call}<|end|>"
+    assert learned(tokenizer, example)[0] == f"<think>\n\n</think>\n\nHm{call}{call}<|end|>"
 
 
 def test_an_empty_list_of_calls_is_none() -> None:

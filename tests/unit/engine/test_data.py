@@ -37,6 +37,7 @@ def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
         ('{"instruction": "hi"}', "needs `messages`"),
         ('{"instruction": "hi", "input": 5, "output": "a"}', "needs `messages`"),
         ('{"prompt": "a", "completion": ""}', "completion is empty"),
+        ('{"instruction": "hi", "output": ""}', "output is empty"),
     ],
 )
 def test_a_bad_row_is_named(line: str, message: str, tmp_path: Path) -> None:
@@ -146,6 +147,66 @@ def test_a_row_whose_learned_tokens_are_all_cut_is_refused(tmp_path: Path) -> No
     assert raised.value.line == 2
 
 
+ANSWER = {"role": "assistant", "content": "blue " * 30}
+LONG = {
+    "messages": {"messages": [{"role": "user", "content": "hi"}, ANSWER]},
+    "instruction": {"instruction": "hi", "output": "blue " * 30},
+    "text": {"text": "blue " * 30},
+    "prompt": {"prompt": "hi", "completion": "blue " * 30},
+}
+
+
+@pytest.mark.parametrize("form", LONG)
+def test_what_a_row_of_any_form_loses_is_counted(form: str, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [LONG[form]])
+    kept, whole = (data.open_file(path, make_tokenizer(), limit) for limit in (20, 1000))
+    assert kept.num_supervised_tokens == sum(whole.rows[0].examples[0].loss_mask[:20])
+    assert kept.num_tokens == 20
+    assert kept.num_truncated == 1
+    assert kept.num_lost_tokens == whole.num_supervised_tokens - kept.num_supervised_tokens > 0
+
+
+@pytest.mark.parametrize("form", ["messages", "instruction", "prompt"])
+def test_a_row_of_any_form_that_loses_all_is_refused(form: str, tmp_path: Path) -> None:
+    asked = "a long question " * 20
+    row: dict[str, Any] = {
+        "messages": {"messages": [{"role": "user", "content": asked}, ANSWER]},
+        "instruction": {"instruction": asked, "output": "blue"},
+        "prompt": {"prompt": asked, "completion": " blue"},
+    }[form]
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    with pytest.raises(BadExample, match="limit of 20 tokens"):
+        data.open_file(path, make_tokenizer(), 20).read_on()
+
+
+TOLD_AGAIN = [
+    {"role": "user", "content": "the sea?"},
+    {"role": "assistant", "content": "blue"},
+    {"role": "user", "content": "and the sky above the sea on a day of rain and storm?"},
+    {"role": "assistant", "content": "blue"},
+]
+
+
+def test_answers_with_texts_of_their_own_are_counted_cut_and_certified(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = QWEN
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"messages": TOLD_AGAIN}])
+    whole = data.open_file(path, tokenizer, 500)
+    [row] = whole.rows
+    first, second = row.examples
+    assert whole.num_tokens == len(first.token_ids) + len(second.token_ids)
+    assert whole.num_supervised_tokens == sum(first.loss_mask) + sum(second.loss_mask)
+    assert whole.num_texts_more == 1
+    for turns, text in ((TOLD_AGAIN[:2], first), (TOLD_AGAIN, second)):
+        messages = [*({**message, "weight": 0} for message in turns[:-1]), turns[-1]]
+        assert rows_of(tmp_path, {"messages": messages}) == [text]
+
+    cut = data.open_file(path, tokenizer, second.loss_mask.index(True))
+    assert cut.rows == [first]  # the second would be there with nothing to learn
+    assert cut.num_lost_tokens == sum(second.loss_mask)
+    assert cut.num_truncated == 1
+
+
 def test_a_large_file_lets_others_breathe(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [GOOD] * 250)
     dataset = data.open_file(path, make_tokenizer(), 100)
@@ -216,9 +277,80 @@ def test_a_pair_of_which_one_answer_is_cut_counts_once(tmp_path: Path) -> None:
     assert dataset.num_truncated == 1
 
 
+def with_answers(chosen: str, rejected: str, **of_chosen: Any) -> dict[str, Any]:
+    return {
+        **PREFERENCE,
+        "preferred_output": [{"role": "assistant", "content": chosen, **of_chosen}],
+        "non_preferred_output": [{"role": "assistant", "content": rejected}],
+    }
+
+
+def test_what_both_answers_of_a_pair_lose_is_counted(tmp_path: Path) -> None:
+    row = with_answers("blue " * 50, "no idea " * 50)
+    whole = read_pairs(tmp_path, row, limit=1000)
+    lost = [sum(example.loss_mask[60:]) for example in whole.rows[0].examples]
+    kept = read_pairs(tmp_path, row, limit=60)
+    assert [len(example.token_ids) for example in kept.rows[0].examples] == [60, 60]
+    assert kept.num_lost_tokens == sum(lost)
+    assert min(lost) > 0
+    assert whole.num_lost_tokens == 0
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_pair_that_loses_one_answer_is_refused(which: int, tmp_path: Path) -> None:
+    words = ["blue", "no"]
+    words[which] = "long"
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (  # one that writes more before one answer than before the other
+        "{% for m in messages %}<|{{ m.role }}|>{{ '-' * 99 if 'long' in m.content }}"
+        "{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>?{% endif %}"
+    )
+    path = write_jsonl(tmp_path / "rows.jsonl", [with_answers(*words)])
+    assert len(data.open_file(path, tokenizer, 500, method="dpo").rows) == 1
+    with pytest.raises(BadExample, match=r"one of its answers has \d+"):
+        data.open_file(path, tokenizer, 40, method="dpo").read_on()
+
+
+def test_a_pair_whose_answers_differ_beyond_the_limit_alone_is_refused(tmp_path: Path) -> None:
+    row = with_answers("blue " * 50 + "yes", "blue " * 50 + "no")
+    assert len(read_pairs(tmp_path, row, limit=1000).rows) == 1
+    with pytest.raises(BadExample, match="differ beyond the limit of 60 tokens"):
+        read_pairs(tmp_path, row, limit=60).read_on()
+
+
+def test_the_tools_of_a_preference_stand_in_both_prompts(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = QWEN
+    look = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    row = {**PREFERENCE, "input": {**PREFERENCE["input"], "tools": [look]}}
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    [pair] = data.open_file(path, tokenizer, 500, method="dpo").rows
+    for example in pair.examples:
+        prompt = tokenizer.decode(example.token_ids[: example.loss_mask.index(True)])
+        assert '"name": "look"' in prompt
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        (with_answers("yes", "no", weight=0), "no `weight`"),
+        (
+            {
+                **PREFERENCE,
+                "input": {
+                    "messages": [
+                        {"role": "user", "content": "hi"},
+                        {"role": "assistant", "content": "yes?", "weight": 0.5},
+                        {"role": "user", "content": "the sea?"},
+                    ]
+                },
+            },
+            "no `weight`",
+        ),
+        (
+            {**PREFERENCE, "input": {**PREFERENCE["input"], "functions": [{"name": "look"}]}},
+            "not the older `functions`",
+        ),
         (GOOD, "needs `input`"),
         ({**PREFERENCE, "preferred_output": []}, "one assistant message"),
         ({"input": PREFERENCE["input"]}, "`preferred_output` must be a list"),

@@ -172,7 +172,7 @@ def test_what_is_learnt_in_training_is_what_is_read_in_answers(styled: BaseModel
         text = tokenizer.apply_chat_template(chat_ready(call), tools=TOOLS, tokenize=False)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
-        ids = chat.encode_conversation(tokenizer, call, TOOLS).token_ids
+        ids = chat.encode_answer(tokenizer, call, TOOLS).token_ids
     reader = ToolReader(tool_format(tokenizer), NAMES)
     answer = tokenizer.decode(ids[len(prompt_ids) :]).partition("<|end|>")[0]
     answer = re.sub(r"(?s)<think>.*</think>\n\n", "", answer)
