@@ -128,16 +128,17 @@ def test_what_the_doctor_takes_is_learned_as_it_is_shown(
     assert any(f.severity is Severity.ERROR for f in findings) == (not expected)
 
     trained = data.open_file(path, tokenizer, 500, method=method.value)
-    counted = counts(path, tokenizer, 500)
+    counted = counts([raw], tokenizer, 500)
     if not expected:
         assert counted["num_refused"] == 1
         with pytest.raises(BadExample):
             trained.read_on()
         return
     trained.read_on()
+    [seen] = preview(path, tokenizer, 500, first=1, count=1)["rows"]
     shown = [
-        "".join(piece for piece, is_learned in text["tokens"] if is_learned)
-        for text in preview(raw, tokenizer, 500)
+        "".join(piece for piece, _, is_learned in text["pieces"] if is_learned)
+        for text in seen["texts"]
     ]
     assert shown == expected
     assert counted["mask_sha256"] == trained.mask_sha256
@@ -151,12 +152,13 @@ def test_all_agree_on_what_a_limit_cuts(form: str, tokenizer: Any, tmp_path: Pat
     rows = [row for row, expected in ROWS.values() if expected]
     rows = [row for row in rows if isinstance(row.get("input"), dict) == is_pair]
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(b"".join(json_lines(*rows)))
+    lines = [*json_lines(*rows)]
+    path.write_bytes(b"".join(lines))
     outcomes = set()
     for limit in range(8, 200, 16):
         method: Method = "dpo" if is_pair else "supervised"
         trained = data.open_file(path, tokenizer, limit, method=method)
-        counted = counts(path, tokenizer, limit)
+        counted = counts(lines, tokenizer, limit)
         outcomes.add(counted["num_refused"] > 0)
         if counted["num_refused"]:
             with pytest.raises(BadExample) as raised:
