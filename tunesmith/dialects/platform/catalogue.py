@@ -6,6 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.dialects.platform import schemas
 from tunesmith.dialects.platform.auth import ToRead, as_caller
 from tunesmith.domain.accounts import Scope
+from tunesmith.domain.catalog import BaseModel
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.services import estimates, hardware, models
 from tunesmith.services.context import Context
@@ -13,6 +14,18 @@ from tunesmith.services.context import Context
 router = APIRouter(prefix="/fine-tuning", tags=["catalogue"])
 
 CPU = schemas.Hardware(id="cpu", name="CPU", gpuMemory="0GB", gpuCount=0, costPerHour=0.0)
+
+
+def base_model(ctx: Context, name: str) -> BaseModel:
+    """One of those that can be tuned, by what a request calls it."""
+    model = models.find_base(ctx, name)
+    if model is None:
+        raise InvalidRequest(
+            f"The model {name[:200]!r} is not available for fine-tuning.",
+            param="baseModel",
+            code="model_not_available",
+        )
+    return model
 
 
 @router.get("/base-models")
@@ -60,13 +73,7 @@ async def estimate_cost(request: Request) -> schemas.Estimate:
 
 
 def _estimate(ctx: Context, body: schemas.AskEstimate) -> schemas.Estimate:
-    model = models.find_base(ctx, body.baseModel)
-    if model is None:
-        raise InvalidRequest(
-            f"The model {body.baseModel[:200]!r} is not available for fine-tuning.",
-            param="baseModel",
-            code="model_not_available",
-        )
+    model = base_model(ctx, body.baseModel)
     made = estimates.estimate(ctx, model, body.datasetSize, num_epochs=schemas.DEFAULT_EPOCHS)
     return schemas.Estimate(
         baseModel=body.baseModel,

@@ -10,13 +10,13 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.dialects.platform import documentation, schemas, translate, translate_findings
 from tunesmith.dialects.platform import schemas_findings as wire
 from tunesmith.dialects.platform.auth import as_caller
+from tunesmith.dialects.platform.catalogue import base_model
 from tunesmith.doctor import mending
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.catalog import BaseModel
-from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.files import Blob, File
 from tunesmith.http import foundation_of
-from tunesmith.services import datasets, examinations, models
+from tunesmith.services import datasets, examinations
 from tunesmith.services.context import Context
 
 router = APIRouter(prefix="/datasets/{dataset_id}", tags=["datasets"])
@@ -112,14 +112,7 @@ async def _file_and_model(request: Request, dataset_id: str) -> tuple[File, Base
     name = request.query_params.get("baseModel") or ""
     async with as_caller(request, Scope.JOBS_READ, writes=False) as ctx:
         file, _ = await run_in_threadpool(_files, ctx, dataset_id, None)
-        model = await run_in_threadpool(models.find_base, ctx, name)
-    if model is None:
-        raise InvalidRequest(
-            f"The model {name[:200]!r} is not available for fine-tuning.",
-            param="baseModel",
-            code="model_not_available",
-        )
-    return file, model
+        return file, await run_in_threadpool(base_model, ctx, name)
 
 
 def _files(ctx: Context, dataset_id: str, against: str | None) -> tuple[File, File | None]:

@@ -12,10 +12,11 @@ from tunesmith.dialects.platform import (
 )
 from tunesmith.dialects.platform import schemas_overview as wire
 from tunesmith.dialects.platform.auth import ToRead, as_caller
+from tunesmith.dialects.platform.catalogue import base_model
 from tunesmith.domain.accounts import Scope
 from tunesmith.domain.errors import InvalidRequest
 from tunesmith.domain.hyperparameters import AUTO, Hyperparameters, Method
-from tunesmith.services import datasets, deployments, estimates, jobs, models, queue_report, usage
+from tunesmith.services import datasets, deployments, estimates, jobs, queue_report, usage
 from tunesmith.services.context import Context
 
 router = APIRouter(prefix="/fine-tuning", tags=["overview"])
@@ -88,13 +89,7 @@ async def estimate_range(request: Request) -> wire.EstimateRange:
 
 
 def _estimate(ctx: Context, body: wire.AskRange, base: str) -> wire.EstimateRange:
-    model = models.find_base(ctx, base)
-    if model is None:
-        raise InvalidRequest(
-            f"The model {body.baseModel[:200]!r} is not available for fine-tuning.",
-            param="baseModel",
-            code="model_not_available",
-        )
+    model = base_model(ctx, base)
     examples, length = _size(ctx, body)
     method = Method(body.objective)
     asked = Hyperparameters(
