@@ -15,13 +15,16 @@ _AT_SYSCALL = signal.SIGTRAP | 0x80
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def kill_points(work: Callable[[], object], prepare: Callable[[], object]) -> Iterator[int]:
+def kill_points(
+    work: Callable[[], object], prepare: Callable[[], object], every: int = 1
+) -> Iterator[int]:
     """Yields after each death, with the number of the point; ends when `work` got to its end.
 
     `prepare` is called before each try. The work is done by a fork of this process, which is
-    stopped where it enters and where it leaves the kernel; at its n-th stop it is killed.
+    stopped where it enters and where it leaves the kernel; at its n-th stop it is killed,
+    for each n, or `every` so many.
     """
-    for point in count(1):
+    for point in count(every, every):
         prepare()
         if not _dies_at(point, work):
             return
