@@ -1,5 +1,18 @@
-"""`python -m tunesmith`."""
+"""`tunesmith`, and `python -m tunesmith`."""
 
-from tunesmith.cli.main import app
+import sys
 
-app()
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    try:
+        from tunesmith.cli.main import app  # noqa: PLC0415  # takes a second, or many on a busy machine
+
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

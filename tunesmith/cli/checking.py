@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from tunesmith.cli import tokens
 from tunesmith.cli.options import DataDir
+from tunesmith.cli.output import Console, harmless
 from tunesmith.cli.reading import File, counted, files_at_hand
 from tunesmith.doctor.report import Report
 from tunesmith.domain.hyperparameters import Method
@@ -55,7 +55,8 @@ def check(
     """
     from tunesmith.cli import examining  # noqa: PLC0415  # 20 MB that no server needs
 
-    said = Console(quiet=as_json)
+    said = Console()
+    said.quiet = as_json
     with files_at_hand():
         held = None if against is None else examining.held(against)
         report = examining.examined(file, method, held)
@@ -108,10 +109,9 @@ def _tell_findings(console: Console, report: Report, rules: tuple[Rule, ...] = (
         told[finding.rule] += 1
         if told[finding.rule] <= _LINES_SHOWN:
             line = "" if finding.line is None else str(finding.line)
-            place = "" if finding.path == "$" else f" [dim]{escape(finding.path)}[/dim]"
-            colour = _COLOURS[finding.severity]
-            rule = f"[{colour}]{finding.rule}[/{colour}]"
-            table.add_row(line, rule, escape(finding.message) + place)
+            place = "" if finding.path == "$" else f" {finding.path}"
+            advice = Text.assemble(harmless(finding.message), (harmless(place), "dim"))
+            table.add_row(line, Text(finding.rule, _COLOURS[finding.severity]), advice)
     for rule_id, number in report.counts.items():
         if told[rule_id] and number > _LINES_SHOWN:
             table.add_row("…", rule_id, f"{number - _LINES_SHOWN:,} more of this rule")
@@ -123,12 +123,13 @@ def _tell_summary(console: Console, path: Path, report: Report) -> None:
     counts = ", ".join(counted(report.count(each), each) for each in Severity)
     fixable = f"; --fix mends {report.num_fixable:,} of them" if report.num_fixable else ""
     examples = counted(report.num_examples, "example")
-    console.print(f"{escape(str(path))}: {examples}, {counts}{fixable}.", highlight=False)
+    console.print(f"{path}: {examples}, {counts}{fixable}.", soft_wrap=True)
 
 
-def _tell_changes(console: Console, changes: dict[str, object]) -> None:
+def _tell_changes(console: Console, changes: dict[str, Any]) -> None:
     console.print(
-        f"Mended: {changes['lines_changed']} lines changed, {changes['lines_dropped']} dropped; "
-        f"the difference is in {escape(str(changes['diff']))}.",
-        highlight=False,
+        f"Mended: {counted(changes['lines_changed'], 'line')} changed, "
+        f"{changes['lines_dropped']} dropped; "
+        f"the difference is in {changes['diff']}.",
+        soft_wrap=True,
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from tunesmith.cli import checking, tokens
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
+from tunesmith.cli.output import Console, harmless
 from tunesmith.cli.reading import File, counted, files_at_hand, with_progress, written
 from tunesmith.doctor.converting import Source, conversations
 from tunesmith.doctor.splitting import is_held_out
@@ -128,7 +128,7 @@ def preview(
 def _show_text(text: dict[str, Any]) -> None:
     shown = Text()
     for is_learned, pieces in groupby(text["pieces"], key=lambda piece: piece[2]):
-        said = "".join(piece for piece, *_ in pieces)
+        said = harmless("".join(piece for piece, *_ in pieces))
         shown.append(f"⟦{said}⟧" if is_learned else said, "bold green" if is_learned else "")
     console = Console()
     console.print(shown, soft_wrap=True)

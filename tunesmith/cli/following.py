@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -149,7 +150,7 @@ def _picture(watched: Watched, width: int) -> Group:
         rows += [Text(line, no_wrap=True) for line in drawn]
     is_waiting = not watched.newest and not watched.rests
     bar = ProgressBar(total, done, width=min(width, 60), pulse=is_waiting)
-    return Group(*rows, bar, Text(watched.figures))
+    return Group(*rows, Padding(bar, 0), Text(watched.figures))  # a bar alone ends no line
 
 
 def _print_lines(console: Console, watched: Watched, looks: Iterator[list[dict[str, Any]]]) -> None:

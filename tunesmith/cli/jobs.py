@@ -20,6 +20,7 @@ app.command("reproduce")(reproduce)
 
 JobId = Annotated[str, typer.Argument(help="As `tunesmith jobs list` or any API shows it.")]
 
+_ID_WIDTH = 30  # an id is whole on the narrowest terminal, to be copied
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
 _LOOK_SECONDS = 1.0
 _MOST_LISTED = 10_000
@@ -51,7 +52,8 @@ def list_jobs(
     is_wide = console.width >= _WIDE
     table = Table(box=None)
     for name in ("job", "status", "base", "tokens", "created"):
-        table.add_column(name, no_wrap=name != "base", overflow="fold")
+        width = _ID_WIDTH if name == "job" else None
+        table.add_column(name, no_wrap=name != "base", overflow="fold", min_width=width)
     if is_wide:
         table.add_column("tuned model", overflow="fold")
     for job in jobs:
@@ -79,6 +81,8 @@ def show_job(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None) -
         print_json({**job, "checkpoints": checkpoints, "queue": place})
         return
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")  # names and ids are whole, to be copied
     for name, value in _facts(job).items():
         table.add_row(name, value)
     if place["waiting"]:

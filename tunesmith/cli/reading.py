@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tunesmith.cli.output import Console
 from tunesmith.domain.datasets import read_lines
 
 File = Annotated[Path, typer.Argument(help="JSON lines: one example a line.")]
@@ -48,7 +48,10 @@ def with_progress(file: BinaryIO, what: str) -> Iterable[bytes]:
     total = os.fstat(file.fileno()).st_size
     share = TextColumn("{task.percentage:>3.0f}%")
     columns = (TextColumn("{task.description}"), BarColumn(), share, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=total or None)
         for number, raw in enumerate(read_lines(file)):
             yield raw

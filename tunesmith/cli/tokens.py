@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.files import upload
 from tunesmith.cli.options import fail, load_settings
+from tunesmith.cli.output import Console
 from tunesmith.cli.reading import counted as number_of
 from tunesmith.cli.reading import with_progress
 from tunesmith.cli.remote import Remote, connected
@@ -105,12 +106,12 @@ def findings(counts: dict[str, Any]) -> Iterator[Finding]:
 def tell(console: Console, counts: dict[str, Any]) -> None:
     table = Table("", "", box=None, show_header=False, pad_edge=False)
     for name, said in _lines(counts):
-        table.add_row(f"[bold]{name}[/bold]", said)
-    console.print(table, highlight=False)
+        table.add_row(Text(name, "bold"), said)
+    console.print(table)
     most = max((number for _, number in counts["histogram"]), default=0)
     for limit, number in counts["histogram"]:
         bar = "█" * round(_BAR_WIDTH * number / most)
-        console.print(f"{f'to {limit:,}':>10} {bar or '▏'} {number:,}", highlight=False)
+        console.print(f"{f'to {limit:,}':>10} {bar or '▏'} {number:,}")
 
 
 def _lines(counts: dict[str, Any]) -> Iterator[tuple[str, str]]:
