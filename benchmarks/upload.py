@@ -53,6 +53,14 @@ def in_parts(server: Server, num_bytes: int) -> None:
         assert http.post(f"{path}/complete", json=body).json()["status"] == "completed"
 
 
+def at_once(server: Server) -> Memory:
+    memory = Memory(server)
+    with memory.sampled(), ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: in_one_piece(server, 64 * MEBIBYTE), range(20)))
+    print(f"20 of 64M at once: peak {memory.peak / MEBIBYTE:.0f} MiB")
+    return memory
+
+
 def broken_off(server: Server, num_points: int, num_bytes: int = 32 * MEBIBYTE) -> int:
     """Connections that end in the midst of a file; how many files they have left behind."""
     whole = b"".join(form(num_bytes))
@@ -71,6 +79,9 @@ def broken_off(server: Server, num_points: int, num_bytes: int = 32 * MEBIBYTE) 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.upload")
     parser.add_argument("--bytes", default="2G", help="such as 512M or 2G")
+    parser.add_argument(
+        "--one-piece", action="store_true", help="nothing but the large file, in one piece"
+    )
     parser.add_argument("--svg", type=Path, help="where a graph of the memory goes")
     asked = parser.parse_args()
     num_bytes = int(asked.bytes[:-1]) * {"M": MEBIBYTE, "G": 1024 * MEBIBYTE}[asked.bytes[-1]]
@@ -79,7 +90,8 @@ def main() -> None:
         limits = dict.fromkeys(("max_upload_bytes", "max_multipart_upload_bytes"), str(2**34))
         with serving(Path(folder), **limits) as server:
             print(f"at rest: {server.resident_bytes() / MEBIBYTE:.0f} MiB resident")
-            for name, send in (("in one piece", in_one_piece), ("in parts", in_parts)):
+            ways = (("in one piece", in_one_piece), ("in parts", in_parts))
+            for name, send in ways[:1] if asked.one_piece else ways:
                 memory, started = Memory(server), time.monotonic()
                 with memory.sampled():
                     send(server, num_bytes)
@@ -88,12 +100,9 @@ def main() -> None:
                 peak = memory.peak / MEBIBYTE
                 print(f"{asked.bytes} {name}: peak {peak:.0f} MiB, {rate:.0f} MiB/s")
                 drawn.append(_line(f"{asked.bytes} {name}", memory))
-            memory = Memory(server)
-            with memory.sampled(), ThreadPoolExecutor(20) as pool:
-                list(pool.map(lambda _: in_one_piece(server, 64 * MEBIBYTE), range(20)))
-            print(f"20 of 64M at once: peak {memory.peak / MEBIBYTE:.0f} MiB")
-            drawn.append(_line("20 of 64M at once", memory))
-            print(f"broken off at 50 points: {broken_off(server, 50)} files left behind")
+            if not asked.one_piece:
+                drawn.append(_line("20 of 64M at once", at_once(server)))
+                print(f"broken off at 50 points: {broken_off(server, 50)} files left behind")
             print(f"highest of all: {server.resident_bytes('VmHWM') / MEBIBYTE:.0f} MiB")
     if asked.svg:
         title = "Resident memory of the server while files come in"
