@@ -110,7 +110,9 @@ def test_at_each_point_of_saving_a_checkpoint(
         if tree not in left:
             left[tree] = shutil.copytree(spec.output_dir, tmp_path / f"left-{point}")
     assert point >= NUM_POINTS
-    assert newest == {"step-3", "step-4"}
+    # Only between two calls is an earlier attempt's checkpoint away, and the new one not yet there.
+    unseen = {"step-3"} if is_saved_before and spec.trains_all_weights else set()
+    assert newest | unseen == {"step-3", "step-4"}
     assert len(left) > (3 if spec.trains_all_weights else 5)
     events.close()
 
