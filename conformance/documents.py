@@ -41,6 +41,7 @@ def num_requests_passed(
         "--checks": ",".join(CHECKS),
         "--max-examples": str(examples_per_route),
         "--seed": str(SEED),
+        "--request-timeout": "60",  # some routes begin a process, which loads a tokenizer
         "--generation-database": "none",
         "--suppress-health-check": "filter_too_much",  # of names, all with a slash are filtered out
         "--warnings": "off",
