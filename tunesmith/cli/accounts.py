@@ -3,11 +3,10 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.options import AsJson, DataDir, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.domain.accounts import USER_SCOPES, Role, Scope
 
 orgs = typer.Typer(help="Organizations: the tenants of this installation.", no_args_is_help=True)

@@ -7,11 +7,10 @@ from urllib.parse import quote
 
 import httpx
 import typer
-from rich.table import Table
 
 from tunesmith import app as application
 from tunesmith.cli.options import DataDir, fail, load_settings
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.cli.ownership import DataFolderInUse, owned
 from tunesmith.cli.remote import connected
 from tunesmith.dialects import admin as dialect

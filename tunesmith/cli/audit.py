@@ -4,12 +4,11 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tunesmith.cli.accounts import Org
 from tunesmith.cli.admin import ask
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 
 app = typer.Typer(help="The log of who did what.", no_args_is_help=True)
 

@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
-from rich.table import Table
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.files import fetch
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.cli.remote import connected, model_path
 from tunesmith.dialects import admin as dialect
 from tunesmith.dialects import openai

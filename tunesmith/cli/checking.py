@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from tunesmith.cli import tokens
 from tunesmith.cli.options import DataDir
-from tunesmith.cli.output import Console, harmless
+from tunesmith.cli.output import Console, Table, harmless
 from tunesmith.cli.reading import File, counted, files_at_hand
 from tunesmith.doctor.report import Report
 from tunesmith.domain.hyperparameters import Method
@@ -101,7 +100,7 @@ def _count(
 
 
 def _tell_findings(console: Console, report: Report, rules: tuple[Rule, ...] = ()) -> None:
-    table = Table("line", "rule", "what to do", box=None, pad_edge=False)
+    table = Table("line", "rule", "what to do", pad_edge=False)
     told = dict.fromkeys(report.counts, 0)
     for finding in report.shown:
         if rules and finding.rule not in rules:

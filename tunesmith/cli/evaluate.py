@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 from rapidfuzz.fuzz import ratio
 from rich.progress import Progress
-from rich.table import Table
 
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.cli.remote import Remote, connected, model_path
 from tunesmith.dialects import openai
 
@@ -55,7 +54,7 @@ def evaluate(
     if as_json:
         print_json(results)
         return
-    table = Table("model", "rows", "exactly right", "likeness", box=None)
+    table = Table("model", "rows", "exactly right", "likeness")
     for result in results:
         shares = (f"{result['exact']:.1%}", f"{result['likeness']:.1%}")
         table.add_row(result["model"], str(result["rows"]), *shares)

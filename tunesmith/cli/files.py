@@ -14,10 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.cli.remote import Remote, connected
 from tunesmith.dialects import openai
 
@@ -116,7 +115,7 @@ def list_files(
     if not files:
         typer.echo("No files. `tunesmith files upload FILE` brings one.")
         return
-    table = Table("file", "name", "size", "purpose", box=None)
+    table = Table("file", "name", "size", "purpose")
     for file in files:
         table.add_row(file["id"], file["filename"], decimal(file["bytes"]), file["purpose"])
     Console().print(table)

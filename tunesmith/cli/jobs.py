@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from tunesmith.cli.following import duration, follow
 from tunesmith.cli.options import AsJson, DataDir, Exit, fail, print_json
-from tunesmith.cli.output import Console, harmless
+from tunesmith.cli.output import Console, Table, harmless
 from tunesmith.cli.remote import Remote, connected, job_path, platform_job_path
 from tunesmith.cli.reproduce import reproduce
 from tunesmith.dialects import openai
@@ -50,7 +49,7 @@ def list_jobs(
         return
     console = Console()
     is_wide = console.width >= _WIDE
-    table = Table(box=None)
+    table = Table()
     for name in ("job", "status", "base", "tokens", "created"):
         width = _ID_WIDTH if name == "job" else None
         table.add_column(name, no_wrap=name != "base", overflow="fold", min_width=width)
@@ -207,7 +206,7 @@ def compare_jobs(
         print_json(columns)
         return
     names = list(dict.fromkeys(name for column in columns for name in column))
-    table = Table("", *(column["job"] for column in columns), box=None)
+    table = Table("", *(column["job"] for column in columns))
     for name in names[1:]:
         values = [column.get(name, "") for column in columns]
         if len(set(values)) > 1 or name in ("status", "base"):

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from tunesmith.cli.options import AsJson, DataDir, Exit, load_settings, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.cli.ownership import find_server
 from tunesmith.settings import Settings
 
@@ -66,7 +65,7 @@ def doctor(as_json: AsJson = False, data_dir: DataDir = None) -> None:
 
 def _tell(findings: list[Finding]) -> None:
     styles = {"ok": "green", "note": "yellow", "problem": "red"}
-    table = Table("", "", "found", "what to do", box=None)
+    table = Table("", "", "found", "what to do")
     for finding in findings:
         verdict = Text(finding.verdict, styles[finding.verdict])
         table.add_row(verdict, finding.what, finding.found, finding.advice)

@@ -3,11 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.options import AsJson, DataDir, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 
 
 def list_queue(as_json: AsJson = False, data_dir: DataDir = None) -> None:

@@ -4,11 +4,10 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.options import DataDir
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 
 NO_LIMIT = "none"
 _USE_OF = {

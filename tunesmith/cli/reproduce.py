@@ -3,12 +3,11 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from safetensors import SafetensorError
 
 from tunesmith.cli.following import follow
 from tunesmith.cli.options import DataDir, fail
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.cli.remote import Remote, connected, inner, model_path
 from tunesmith.dialects import admin
 

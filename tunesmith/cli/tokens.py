@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.files import upload
 from tunesmith.cli.options import fail, load_settings
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 from tunesmith.cli.reading import counted as number_of
 from tunesmith.cli.reading import with_progress
 from tunesmith.cli.remote import Remote, connected
@@ -104,7 +103,7 @@ def findings(counts: dict[str, Any]) -> Iterator[Finding]:
 
 
 def tell(console: Console, counts: dict[str, Any]) -> None:
-    table = Table("", "", box=None, show_header=False, pad_edge=False)
+    table = Table("", "", show_header=False, pad_edge=False)
     for name, said in _lines(counts):
         table.add_row(Text(name, "bold"), said)
     console.print(table)

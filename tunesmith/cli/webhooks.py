@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tunesmith.cli.admin import ask
 from tunesmith.cli.options import AsJson, DataDir, fail, print_json
-from tunesmith.cli.output import Console
+from tunesmith.cli.output import Console, Table
 
 app = typer.Typer(help="Webhooks that are told how jobs ended.", no_args_is_help=True)
 

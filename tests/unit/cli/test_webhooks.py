@@ -25,7 +25,7 @@ def create(run: Run, url: str, *options: str) -> tuple[str, str]:
     assert made.exit_code == 0, made.output
     secret = made.stdout.removesuffix("\n")
     (line,) = [line for line in run("webhooks", "list").stdout.splitlines() if url in line]
-    return line.split()[1], secret
+    return line.split()[0], secret
 
 
 @pytest.mark.usefixtures("allowed")
