@@ -36,6 +36,6 @@ function Histogram({ columns }) {
     <table><thead class="unseen"><tr><th scope="col">Tokens in a row</th><th scope="col">Rows</th></tr></thead>
     <tbody>${columns.map(({ upTo, examples }, place) => html`<tr key=${upTo}>
       <th scope="row">${place === 0 || columns[place - 1].upTo * 2 < upTo ? "up to" : `${short(columns[place - 1].upTo + 1)} to`} ${short(upTo)}</th>
-      <td><meter min="0" max=${most} value=${examples}></meter></td><td class="figure">${count(examples)}</td></tr>`)}</tbody></table>
+      <td><meter aria-hidden="true" min="0" max=${most} value=${examples}></meter></td><td class="figure">${count(examples)}</td></tr>`)}</tbody></table>
   </figure>`;
 }
