@@ -72,6 +72,11 @@ def ablation() -> list[Configuration]:
         row(name="+ shared prefixes once", program=OURS.program),
         row(name="all, without large blocks kept", program=OURS.program, allocator=False),
         row(name="all, without bf16", program=OURS.program, precision="fp32"),
+        row(
+            name="all, without streams of round lengths",
+            program=OURS.program,
+            options={"constants": {"tunesmith.engine.forward:LENGTH_STEP": 1}},
+        ),
         *(_without(name, shortcuts) for name, shortcuts in _SHORTCUTS.items()),
     ]
 

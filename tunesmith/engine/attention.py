@@ -35,17 +35,17 @@ class SegmentTable:
         self._masks: dict[tuple[int, int], Tensor] = {}
         self._tilings: dict[tuple[int, int], Tiling] = {}
 
-    def tiling(self, heads: int, key_heads: int) -> Tiling:
+    def tiling(self, num_tokens: int, heads: int, key_heads: int) -> Tiling:
         """Of the segments that are short."""
         key = (heads, key_heads)
         if key not in self._tilings:
-            num_tokens = self.segments[-1].end
             self._tilings[key] = Tiling.of(self._stretches, num_tokens, heads, key_heads)
         return self._tilings[key]
 
-    def sparse_tiling(self, positions: Sequence[int], heads: int, key_heads: int) -> Tiling:
+    def sparse_tiling(
+        self, positions: Sequence[int], num_tokens: int, heads: int, key_heads: int
+    ) -> Tiling:
         """The same, of these tokens' queries alone, in ascending order."""
-        num_tokens = self.segments[-1].end
         return Tiling.of_some(self._stretches, positions, num_tokens, heads, key_heads)
 
     @property
@@ -111,7 +111,8 @@ def by(attend: Attend) -> Iterator[None]:
 
 @contextmanager
 def over_segments(segments: Sequence[Segment], *, is_tiled: bool) -> Iterator[SegmentTable]:
-    """Within this context a forward's one row is a stream of these segments.
+    """Within this context a forward's one row is a stream of these segments, perhaps with padding
+    behind them.
 
     Where `is_tiled`, short ones are attended over in tiles.
     """
@@ -147,17 +148,19 @@ def attend(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     tiled = None
     if any(table.short):
-        tiling = table.tiling(query.shape[1], key.shape[1])
+        tiling = table.tiling(query.shape[2], query.shape[1], key.shape[1])
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         tiled = tiles.attend(q, k, v, tiling, scale)[None]
         if all(table.short):
             return tiled, None
+    num_padding = query.shape[2] - table.segments[-1].end
     parts = [
         tiled[:, segment.start : segment.end]
         if is_short and tiled is not None
         else _alone(query, key, value, segment, table, scale)
         for segment, is_short in zip(table.segments, table.short, strict=True)
     ]
+    parts.append(parts[0].new_zeros(1, num_padding, *parts[0].shape[2:]))
     return torch.cat(parts, dim=1), None
 
 

@@ -57,7 +57,7 @@ def _narrow_layer(
             query = queries(
                 layer.self_attn, normed[:, kept], (turns[0][:, kept], turns[1][:, kept])
             )
-            tiling = table.sparse_tiling(positions, query.shape[2], key.shape[2])
+            tiling = table.sparse_tiling(positions, x.shape[1], query.shape[2], key.shape[2])
             scale = layer.self_attn.scaling
             output = tiles.attend(query[0], key[0], value[0], tiling, scale)[None]
             y = x[:, kept] + layer.self_attn.o_proj(output.flatten(2))

@@ -54,8 +54,13 @@ def test_a_batch_alone_stays_itself() -> None:
     assert joined([A]) is A
     [single] = pack_singly(A.rows[:1])
     assert joined([single]) is single
-    assert joined_routes([A], [Route(adapter_id="a")]) == [Route(adapter_id="a")]
+    size = len(A.token_ids)  # and not the padding
+    assert joined_routes([A], [Route(adapter_id="a")]) == [
+        Route(adapter_id="a", tokens=slice(0, size))
+    ]
     assert joined_routes([A], [None]) == []
+    [separate] = pack_singly(A.rows[:1])
+    assert joined_routes([separate], [Route(adapter_id="a")]) == [Route(adapter_id="a")]
 
 
 def test_routes_lead_to_where_the_batches_stand() -> None:
