@@ -44,7 +44,7 @@ export function Compare({ query }) {
 }
 
 function Columns({ jobs, rows }) {
-  return html`<div class="scroll" tabindex="0"><table class="plain">
+  return html`<div class="sideways" tabindex="0"><table class="plain">
     <thead><tr><th><span class="unseen">What</span></th>${jobs.map((job, place) => html`<th scope="col" key=${job.id}>
       <span class=${`swatch tone-${place + 1}`} aria-hidden="true"></span><a href=${href(["jobs", job.id])}>${job.label}</a></th>`)}</tr></thead>
     <tbody>${rows.map(([title, values]) => html`<tr key=${title}><th scope="row">${title}</th>${values.map((value) => html`<td>${value}</td>`)}</tr>`)}</tbody>
