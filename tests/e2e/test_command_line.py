@@ -35,6 +35,8 @@ class Terminal:
             stdout=inner,
             stderr=inner,
             start_new_session=True,
+            # Whoever runs the tests in the background may have SIGINT ignored, which is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(inner)
         self.seen = ""

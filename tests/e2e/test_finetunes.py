@@ -11,7 +11,7 @@ QUESTION = [
     {"role": "system", "content": "Answer with the code of the colour."},
     {"role": "user", "content": "Item 3 is black."},
 ]
-HYPERPARAMETERS = '{"num_epochs": 4, "batch_size": 8, "learning_rate_multiplier": 50}'
+HYPERPARAMETERS = '{"num_epochs": 8, "batch_size": 8, "learning_rate_multiplier": 50}'
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 

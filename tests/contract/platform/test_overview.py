@@ -101,6 +101,7 @@ def test_an_estimate_of_a_dataset_has_a_range_and_the_resolved_values(http: http
 def test_an_estimate_follows_method_and_objective(http: httpx.Client) -> None:
     def made(**asked: str) -> dict[str, Any]:
         body = {"baseModel": BASE, "examples": 9_000, "tokensPerExample": 500_000, **asked}
+        body["epochs"] = 50  # many minutes, however fast earlier jobs of this server were
         answer = http.post("/fine-tuning/estimates", json=body)
         assert answer.status_code == 200, answer.text
         return cast("dict[str, Any]", answer.json())
