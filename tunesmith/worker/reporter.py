@@ -20,6 +20,7 @@ from tunesmith.domain.assignments import (
     CheckpointPublished,
     Report,
     ReportBatch,
+    StepReported,
     TrainingFinished,
     TrainingHealed,
     Wish,
@@ -31,7 +32,7 @@ from tunesmith.worker.client import Client, ServerFull
 
 log = structlog.get_logger()
 
-FLUSH_SECONDS = 0.5  # between batches; what comes after a lull goes at once
+FLUSH_SECONDS = 0.5  # between batches once steps are told; what comes after a lull goes at once
 LEAVING_SECONDS = 10.0
 _MAX_BATCH = 500
 _RETRY_SECONDS = 2.0
@@ -54,7 +55,7 @@ class Reporter:
         self._batch: list[tuple[Report, Path | None]] = []  # being sent, and sent again unchanged
         self._sequence = 0
         self._adding = threading.Lock()
-        self._has_ended = False
+        self._has_ended = self._has_told_steps = False
         self._checkpoint_step: int | None = None
         self._wake = threading.Event()  # there is something to send
         self._is_urgent = threading.Event()  # and no use in waiting for more
@@ -124,7 +125,8 @@ class Reporter:
                 self._wake.clear()
                 if self._spool:
                     self._flush()
-                    self._is_urgent.wait(FLUSH_SECONDS)
+                    if self._has_told_steps:
+                        self._is_urgent.wait(FLUSH_SECONDS)
         finally:
             self._over.set()  # whatever happened: a lease is not to be held for nobody
 
@@ -150,7 +152,8 @@ class Reporter:
         self._batch = []
         self.is_server_full = False
         self._sequence += 1
-        for _, folder in batch:
+        for report, folder in batch:
+            self._has_told_steps |= isinstance(report, StepReported)
             self._spool.popleft()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)

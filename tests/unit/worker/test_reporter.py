@@ -14,6 +14,7 @@ from tunesmith.domain.assignments import (
     CheckpointPublished,
     StepReported,
     TrainingFinished,
+    TrainingStarted,
     Wish,
 )
 from tunesmith.domain.errors import StaleAttempt, Unavailable
@@ -262,3 +263,17 @@ def test_a_report_after_a_lull_does_not_wait_for_more(
     reporter.add(AttemptReleased())
     reporter.close(STAYING)
     assert client.reports == [step(1), step(2), AttemptReleased()]
+
+
+def test_the_first_step_does_not_wait_behind_the_start(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "FLUSH_SECONDS", 10 * PATIENCE_SECONDS)
+    reporter = report_to(client)
+    started = TrainingStarted(step=0, total_steps=9, num_examples=9, notes=())
+    reporter.add(started)
+    wait_until(lambda: client.reports == [started])
+    reporter.add(step(1))
+    wait_until(lambda: client.reports == [started, step(1)])
+    reporter.add(AttemptReleased())
+    reporter.close(STAYING)
