@@ -74,6 +74,7 @@ def build(settings: Settings) -> Application:
         house=house,
         failures=FailureLimit(settings.bad_keys_per_minute),
         max_uploads=settings.max_concurrent_uploads,
+        when_jobs_wait=hub.announce_jobs,
     )
     with database.write() as store:
         first_key = _ensure_keys(store, settings)
@@ -255,6 +256,8 @@ def _lifespan(
             "integrations": wandb_runs.log_runs(foundation, _wandb(settings), words),
         }
         rounds["retention"] = retention_rounds.remove_daily(foundation, retention_policy(settings))
+        if foundation.database.is_shared:
+            rounds["watching the queue"] = housekeeping.watch_queue(foundation, hub)
         if settings.metrics_port is not None:
             told = exposition.build(foundation, hub, settings.data_dir)
             serving = exposition.serve(told, settings.metrics_host, settings.metrics_port)

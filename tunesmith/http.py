@@ -76,6 +76,7 @@ class Foundation:
     max_uploads: int = MAX_UPLOADS
     uploading: Counter[UUID] = field(default_factory=Counter)
     is_leaving: threading.Event = field(default_factory=threading.Event)  # nothing new is begun
+    when_jobs_wait: Callable[[], None] = lambda: None  # called on the event loop
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Store]:
@@ -84,6 +85,8 @@ class Foundation:
             async with self.write_gate, _in_threads(self.database.write) as store:
                 yield store
             self.callers.forget()
+            if store.queue.has_news:
+                self.when_jobs_wait()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Store]:

@@ -311,8 +311,15 @@ class NoMoreRequests:
     no_more_requests: Literal[True]
 
 
-# What goes to a worker for answers.
-Asked = SampleRequest | EmbedRequest | SampleCancel | NoMoreRequests
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsWait:
+    """There may be something to do that was not there before: a worker is to ask for it."""
+
+    jobs_wait: Literal[True]
+
+
+# What goes to a worker over the connection for answers.
+Asked = SampleRequest | EmbedRequest | SampleCancel | NoMoreRequests | JobsWait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from starlette.concurrency import run_in_threadpool
 
+from tunesmith.domain.jobs import Task
+from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation
 from tunesmith.services import files, idempotency, scheduling, uploads
 from tunesmith.store.clock import Clock
@@ -15,6 +17,7 @@ from tunesmith.store.clock import Clock
 log = structlog.get_logger()
 
 LEASE_CHECK_SECONDS = 5.0
+QUEUE_SECONDS = 0.25
 CLOCK_SECONDS = 10.0
 SIGHTINGS_SECONDS = 60.0
 USAGE_SECONDS = 5.0
@@ -33,6 +36,18 @@ async def end_silent_leases(foundation: Foundation) -> None:
                 )
             if num_lost:
                 log.warning("leases expired", count=num_lost)
+
+
+async def watch_queue(foundation: Foundation, hub: Hub) -> None:
+    """Tell this server's workers of jobs that came by other servers; runs until cancelled."""
+    while True:
+        await asyncio.sleep(QUEUE_SECONDS)
+        with _carrying_on("watching the queue"):
+            async with foundation.reading() as store:
+                now = foundation.house.now()
+                has_jobs = await run_in_threadpool(store.queue.has_waiting, now, tuple(Task))
+            if has_jobs:
+                hub.announce_jobs()
 
 
 async def keep_time(clock: Clock) -> None:

@@ -10,6 +10,7 @@ import structlog
 from tunesmith.domain.assignments import (
     Asked,
     EmbedRequest,
+    JobsWait,
     NoMoreRequests,
     SampleCancel,
     SampleOutput,
@@ -85,6 +86,11 @@ class Hub:
         connection.outgoing.put_nowait(NoMoreRequests(no_more_requests=True))
         self._note_departure()
         log.info("worker leaves", worker=connection.worker, answers=len(connection.waiting))
+
+    def announce_jobs(self) -> None:
+        """Workers ask for something to do now and then; this lets them ask at once."""
+        for connection in self._taking():
+            connection.outgoing.put_nowait(JobsWait(jobs_wait=True))
 
     def close(self) -> None:
         """Whoever waits for an answer, or asks from now on, is told that the server stops."""

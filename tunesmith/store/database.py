@@ -137,6 +137,11 @@ class Database:
         """Whether a few rows come sooner than a thread that would fetch them."""
         return self._engine.dialect.name == "sqlite"
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may stand on it, too."""
+        return self._engine.dialect.name != "sqlite"
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -46,10 +46,14 @@ class Waiting:
 
 
 class Queue:
+    """`has_news` once there may be something to do that was not there before this transaction."""
+
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self.has_news = False
 
     def push(self, job: Job, task: Task, now: datetime) -> None:
+        self.has_news = True
         self._connection.execute(
             sa.insert(queue).values(
                 job_id=job.id,
@@ -62,6 +66,7 @@ class Queue:
         )
 
     def remove(self, job_id: UUID, now: datetime) -> None:
+        self.has_news = True  # its owner may have more jobs than may run at once
         self._charge(job_id, now)
         self._connection.execute(sa.delete(queue).where(queue.c.job_id == job_id))
 
@@ -205,6 +210,7 @@ class Queue:
         silences: int = 0,
     ) -> None:
         """End the lease, with the job waiting in its old place."""
+        self.has_news = True
         self._charge(job_id, now)
         self._connection.execute(
             sa.update(queue)

@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from tunesmith.domain.assignments import (
     Answered,
     Asked,
     EmbedRequest,
+    JobsWait,
     Likely,
     NoMoreRequests,
     SampleCancel,
@@ -52,11 +54,18 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 class Answering:
     """Keeps the connection open until `close`, and passes requests on to the hosts.
 
-    Once `is_leaving` is set the server is told, and sends no more of them.
+    Once `is_leaving` is set the server is told, and sends no more of them. `when_jobs_wait` is
+    called when the server says that there may be something to do, and with each connection, as it
+    may have said so before.
     """
 
     def __init__(
-        self, client: Client, worker: str, workshop: Workshop, is_leaving: threading.Event
+        self,
+        client: Client,
+        worker: str,
+        workshop: Workshop,
+        is_leaving: threading.Event,
+        when_jobs_wait: Callable[[], None],
     ) -> None:
         scheme, _, place = client.server_url.partition("://")
         socket_scheme = "wss" if scheme == "https" else "ws"
@@ -65,6 +74,7 @@ class Answering:
         self._tls = client.tls
         self._workshop = workshop
         self._is_leaving = is_leaving
+        self._when_jobs_wait = when_jobs_wait
         self._is_connected = threading.Event()
         self._has_all_requests = threading.Event()  # none comes after those that are open
         self._open: set[str] = set()  # requests whose last part has not been sent
@@ -111,6 +121,7 @@ class Answering:
 
     def _serve(self, socket: ClientConnection, hosts: Hosts) -> None:
         self._is_connected.set()
+        self._when_jobs_wait()
         sender = threading.Thread(target=self._send_outputs, args=(socket,), daemon=True)
         sender.start()
         try:
@@ -126,6 +137,8 @@ class Answering:
         match message:
             case NoMoreRequests():
                 self._has_all_requests.set()
+            case JobsWait():
+                self._when_jobs_wait()
             case SampleCancel(request_id=request_id):
                 hosts.cancel(request_id)
                 self._open.discard(request_id)

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -22,6 +23,7 @@ def end_in_time(
     drain_seconds: float,
     attempts: Attempts,
     hosts: Hosts,
+    wake: Callable[[], None],
 ) -> None:
     """Once `is_leaving` is set: let `is_over` come about by itself, or else end this process.
 
@@ -29,6 +31,7 @@ def end_in_time(
     end of their leases, and lose what came after the last checkpoint that the server has.
     """
     is_leaving.wait()
+    wake()
     log.info("leaving", attempts=attempts.num_open)
     if is_over.wait(drain_seconds):
         return

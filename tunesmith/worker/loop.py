@@ -21,7 +21,7 @@ from tunesmith.worker.prepare import Workshop
 
 log = structlog.get_logger()
 
-POLL_SECONDS = 0.25  # where nothing tells earlier that there may be something to do
+POLL_SECONDS = 1.0  # where nothing tells earlier that there may be something to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,23 @@ class WorkerSettings:
     checkpoint_seconds: float
     max_offline_seconds: float
     drain_seconds: float
+
+
+class Waking:
+    """Wakes who waits for something to do: to begin a training, or to check data."""
+
+    def __init__(self) -> None:
+        self._events = {task: threading.Event() for task in Task}
+
+    def wake(self, *tasks: Task) -> None:
+        """Those who do one of these; all of them where none is named."""
+        for task in tasks or Task:
+            self._events[task].set()
+
+    def wait(self, task: Task) -> None:
+        """Who was woken since its last wait goes on at once."""
+        self._events[task].wait(POLL_SECONDS)
+        self._events[task].clear()
 
 
 def work(
@@ -55,7 +72,8 @@ def work(
     workshop = Workshop(
         client, settings.work_dir, name=settings.name, min_free_bytes=settings.min_free_bytes
     )
-    answering = Answering(client, settings.name, workshop, is_leaving)
+    waking = Waking()
+    answering = Answering(client, settings.name, workshop, is_leaving, waking.wake)
     hosts = Hosts(launcher, settings.max_hosts, answering.tell)
     attempts = Attempts(
         client,
@@ -74,6 +92,7 @@ def work(
             "drain_seconds": settings.drain_seconds,
             "attempts": attempts,
             "hosts": hosts,
+            "wake": waking.wake,
         },
         daemon=True,
         name="leave",
@@ -81,14 +100,13 @@ def work(
     try:
         with ThreadPoolExecutor(1, "check data") as pool:
             # What is wrong with a job's data is told while another job trains, for days perhaps.
-            may_begin = threading.Event()
             checking = pool.submit(
-                _check_data, client, registration, attempts, workshop, may_begin, is_leaving
+                _check_data, client, registration, attempts, workshop, waking, is_leaving
             )
             checking.add_done_callback(lambda _: is_leaving.set())
             try:
                 trainings = Trainings(
-                    client, registration, attempts, hosts, workshop, settings.max_runs, may_begin
+                    client, registration, attempts, hosts, workshop, settings.max_runs, waking
                 )
                 trainings.carry_out(is_leaving)
             finally:
@@ -112,16 +130,15 @@ class Trainings:
         hosts: Hosts,
         workshop: Workshop,
         max_runs: int,
-        may_begin: threading.Event,
+        waking: Waking,
     ) -> None:
-        """`may_begin` is set when data has been checked: its job may be the next."""
         self._client = client
         self._registration = registration
         self._attempts = attempts
         self._hosts = hosts
         self._workshop = workshop
         self._max_runs = max_runs
-        self._may_begin = may_begin
+        self._waking = waking
         self._running: set[Future[None]] = set()
 
     def carry_out(self, is_leaving: threading.Event) -> None:
@@ -154,13 +171,12 @@ class Trainings:
             return False
         training = pool.submit(self._attempts.carry_out, assignment)
         training.add_done_callback(lambda _: self._hosts.unclaim(base, assignment.host_owner))
-        training.add_done_callback(lambda _: self._may_begin.set())  # it leaves room
+        training.add_done_callback(lambda _: self._waking.wake(Task.TRAIN))  # it leaves room
         self._running.add(training)
         return True
 
     def _wait(self) -> None:
-        self._may_begin.wait(POLL_SECONDS)
-        self._may_begin.clear()
+        self._waking.wait(Task.TRAIN)
         self._drop_ended()
 
     def _drop_ended(self) -> None:
@@ -178,7 +194,7 @@ def _check_data(
     registration: Registration,
     attempts: Attempts,
     workshop: Workshop,
-    may_begin: threading.Event,
+    waking: Waking,
     is_leaving: threading.Event,
 ) -> None:
     while not is_leaving.is_set():
@@ -186,10 +202,10 @@ def _check_data(
         if not workshop.is_short_of_room:
             assignment = _lease(client, registration, Task.VALIDATE)
         if assignment is None:
-            is_leaving.wait(POLL_SECONDS)
+            waking.wait(Task.VALIDATE)
         else:
             attempts.carry_out(assignment)
-            may_begin.set()
+            waking.wake(Task.TRAIN)  # its job may be the next
 
 
 def _lease(client: Client, registration: Registration, task: Task) -> Assignment | None:

@@ -18,11 +18,13 @@ from tests.factories import (
     registration,
 )
 from tunesmith.domain.accounts import Organization
+from tunesmith.domain.assignments import JobsWait
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.jobs import Job, JobStatus, Task
 from tunesmith.domain.uploads import NewUpload
 from tunesmith.domain.usage import Account, Spent
 from tunesmith.fleet import housekeeping
+from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation
 from tunesmith.services import scheduling, uploads
 from tunesmith.services.context import House
@@ -196,3 +198,18 @@ def test_what_answers_took_is_kept_until_it_is_written_also_when_the_server_stop
     with database.read() as store:
         (row,) = store.answers_usage.list_since(owner.id, 0)
     assert row.spent.requests == 2
+
+
+def test_jobs_that_came_by_another_server_are_told_of(
+    foundation: Foundation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "QUEUE_SECONDS", 0.001)
+    owner = organization()
+    with database.write() as store:
+        store.accounts.add_organization(owner)
+        store.models.put_base(base_model())
+        queued_job(store, owner)
+    hub = Hub()
+    box = hub.connect("box")
+    run_until(housekeeping.watch_queue(foundation, hub), lambda: not box.outgoing.empty())
+    assert box.outgoing.get_nowait() == JobsWait(jobs_wait=True)

@@ -11,9 +11,27 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
-from tests.factories import embed_request, key, organization, sample_request
-from tunesmith.domain.accounts import Scope
-from tunesmith.domain.assignments import Asked, SampleOutput, SamplePart, SampleRequest
+from tests.factories import (
+    base_model,
+    embed_request,
+    key,
+    organization,
+    queued_job,
+    registration,
+    sample_request,
+)
+from tunesmith.domain.accounts import Organization, Scope
+from tunesmith.domain.assignments import (
+    Asked,
+    JobsWait,
+    Registration,
+    ReportBatch,
+    SampleOutput,
+    SamplePart,
+    SampleRequest,
+    Validated,
+)
+from tunesmith.domain.jobs import Task
 from tunesmith.fleet import routes
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation
@@ -30,13 +48,18 @@ def hub() -> Hub:
 
 
 @pytest.fixture
-def client(database: Database, house: House, hub: Hub) -> Iterator[TestClient]:
-    owner = organization()
+def owner() -> Organization:
+    return organization()
+
+
+@pytest.fixture
+def client(database: Database, house: House, hub: Hub, owner: Organization) -> Iterator[TestClient]:
     with database.write() as store:
         store.accounts.add_organization(owner)
         store.accounts.add_key(key(owner, WORKER_KEY, frozenset({Scope.WORKER})))
         store.accounts.add_key(key(owner, USER_KEY, frozenset({Scope.INFERENCE})))
-    app: FastAPI = routes.build(Foundation(database=database, house=house), hub)
+    foundation = Foundation(database=database, house=house, when_jobs_wait=hub.announce_jobs)
+    app: FastAPI = routes.build(foundation, hub)
     with TestClient(app) as client:
         yield client
 
@@ -117,3 +140,25 @@ def test_an_embedding_goes_out_as_asked_and_comes_in(client: TestClient, hub: Hu
 @pytest.mark.parametrize("asked", [embed_request(), sample_request(logit_bias={3: 1.0})])
 def test_what_is_asked_arrives_as_what_it_is(asked: Asked) -> None:
     assert TypeAdapter(Asked).validate_json(TypeAdapter(Asked).dump_json(asked)) == asked
+
+
+def test_workers_are_told_once_a_commit_has_left_them_something_to_do(
+    client: TestClient, database: Database, owner: Organization
+) -> None:
+    headers = {"authorization": f"Bearer {WORKER_KEY}"}
+    box = TypeAdapter(Registration).dump_python(registration(), mode="json")
+    with database.write() as store:
+        store.models.put_base(base_model())
+        queued_job(store, owner, Task.VALIDATE)
+    client.post("/register", json=box, headers=headers).raise_for_status()
+    leased = client.post("/lease?task=validate", json=box, headers=headers).json()
+    batch = ReportBatch(sequence=1, reports=(Validated(num_examples=10),))
+    with connected(client) as socket:
+        client.post(
+            f"/jobs/{leased['job_id']}/attempts/{leased['attempt']}/reports",
+            json=TypeAdapter(ReportBatch).dump_python(batch, mode="json"),
+            headers=headers,
+        ).raise_for_status()
+        told = TypeAdapter(Asked).validate_json(socket.receive_text())
+        assert told == JobsWait(jobs_wait=True)
+        assert client.post("/lease?task=train", json=box, headers=headers).json() is not None

@@ -16,6 +16,7 @@ from tunesmith.domain.assignments import (
     AdapterSource,
     Answered,
     Asked,
+    JobsWait,
     Likely,
     NoMoreRequests,
     SampleCancel,
@@ -160,6 +161,7 @@ class Scene:
         self.connections: list[ServerConnection] = []
         self.heard: list[SampleOutput] = []
         self.is_leaving = threading.Event()
+        self.jobs_wait = threading.Event()
         self.is_dismissed = False
         self.answering: Answering
         self.news = threading.Condition()
@@ -230,7 +232,11 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         client = cast(Any, scene.client)
         client.server_url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
         told = Answering(
-            client, "box", Workshop(client, tmp_path / "work", name="box"), scene.is_leaving
+            client,
+            "box",
+            Workshop(client, tmp_path / "work", name="box"),
+            scene.is_leaving,
+            scene.jobs_wait.set,
         )
         scene.answering = told
         told.start(Hosts(launcher, 1, told.tell))
@@ -332,3 +338,10 @@ def test_a_worker_that_is_leaving_says_so_and_finishes_what_it_was_asked(scene: 
     finishing.join(10)
     assert not finishing.is_alive()
     assert scene.parts(3)[-1] == SamplePart.DONE
+
+
+def test_jobs_are_asked_for_when_the_server_says_so_and_with_each_connection(scene: Scene) -> None:
+    assert scene.jobs_wait.wait(10)
+    scene.jobs_wait.clear()
+    scene.ask(JobsWait(jobs_wait=True))
+    assert scene.jobs_wait.wait(10)

@@ -20,7 +20,7 @@ from tunesmith.domain.errors import StaleAttempt, Unauthenticated, Unavailable
 from tunesmith.domain.jobs import Task
 from tunesmith.worker import loop
 from tunesmith.worker.attempt import Attempts
-from tunesmith.worker.loop import WorkerSettings, work
+from tunesmith.worker.loop import Waking, WorkerSettings, work
 from tunesmith.worker.placing import Hosts, NoRoom
 
 
@@ -199,3 +199,16 @@ def test_a_worker_whose_disk_is_nearly_full_begins_nothing(
     start(client)
     assert client.rooms == []
     assert len(client.leased) == 2
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_who_waits_for_something_to_do_is_woken(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "POLL_SECONDS", 600.0)
+    waking = Waking()
+    waiting = threading.Thread(target=waking.wait, args=(task,), daemon=True)
+    waiting.start()
+    waking.wake()
+    waiting.join(10)
+    assert not waiting.is_alive()
