@@ -1,5 +1,8 @@
 """One job that takes a while, how it is begun, and what it makes: whatever happens meanwhile."""
 
+import json
+from typing import Any
+
 from tests.e2e.conftest import BASE, conversations
 from tests.e2e.service import Service, wait_until
 
@@ -35,6 +38,12 @@ def adapter_of(service: Service, model: str | None) -> bytes:
     with service.http as http:
         content = http.get(f"/v1/models/{model}/files/{ADAPTER_FILE}")
         return content.raise_for_status().content
+
+
+def lock_of(service: Service, model: str | None) -> Any:
+    with service.http as http:
+        content = http.get(f"/v1/models/{model}/files/job.lock").raise_for_status().content
+        return json.loads(content)
 
 
 def messages_of(service: Service, job_id: str) -> list[str]:

@@ -1,10 +1,10 @@
 """A job is trained again: the same comes out, or what differs is told."""
 
-import json
 import subprocess
 from typing import Any
 
 from tests.e2e.conftest import BASE, ServiceMaker, conversations
+from tests.e2e.recipes import lock_of
 from tests.e2e.service import TUNESMITH, Service, wait_for_job
 from tests.tiny_models import make_tiny_llama
 
@@ -20,11 +20,6 @@ def _train(service: Service) -> Any:
     return finished
 
 
-def _lock(service: Service, model: str) -> Any:
-    with service.http as http:
-        return json.loads(http.get(f"/v1/models/{model}/files/job.lock").raise_for_status().content)
-
-
 def _reproduce(service: Service, job_id: str) -> subprocess.CompletedProcess[str]:
     command = [*TUNESMITH, "jobs", "reproduce", job_id, "--data-dir", str(service.data_dir)]
     environment = {**service.environment, "COLUMNS": "200"}
@@ -33,7 +28,7 @@ def _reproduce(service: Service, job_id: str) -> subprocess.CompletedProcess[str
 
 def test_a_job_whose_file_is_gone_is_reproduced_byte_for_byte(service: Service) -> None:
     job = _train(service)
-    lock = _lock(service, job.fine_tuned_model)
+    lock = lock_of(service, job.fine_tuned_model)
     assert lock["base_model"]["name"] == BASE
     assert len(lock["base_model"]["files"]["model.safetensors"]) == 64
     assert lock["recipe"]["seed"] == 3
@@ -46,7 +41,7 @@ def test_a_job_whose_file_is_gone_is_reproduced_byte_for_byte(service: Service) 
     assert "equal, byte for byte" in done.stdout
     again = done.stdout.splitlines()[1]
     assert again != job.fine_tuned_model
-    assert _lock(service, again)["result"] == lock["result"]
+    assert lock_of(service, again)["result"] == lock["result"]
 
 
 def test_what_differs_is_told(make_service: ServiceMaker) -> None:

@@ -26,7 +26,7 @@ def test_of_fifty_budgets_each_saves_a_checkpoint_whole_or_not_at_all(
     size_bytes = sum(file.stat().st_size for file in unbroken.path.iterdir())
     budgets = [size_bytes * 5 * share // 50 for share in range(50)]
     num_refused = 0
-    with small_disk(tmp_path / "disk", 20 * size_bytes) as disk:
+    with small_disk(tmp_path / "disk", 30 * size_bytes) as disk:
         for number, budget in enumerate(budgets):
             output_dir = disk / "output"
             its = replace(spec, run_id=f"run-of-{number}", output_dir=output_dir)

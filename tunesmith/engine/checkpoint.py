@@ -42,7 +42,7 @@ def save_checkpoint(run: Run) -> Path:
     with written_whole(folder) as temporary:
         _save_weights(run, temporary, in_full=True)
         save_file(_optimizer_tensors(run), temporary / _MOMENTS_FILE)
-        if run.last_good.step not in (0, run.step):  # those are at hand after a resume
+        if run.last_good.step > 0:  # that one is at hand after a resume
             save_file(run.last_good.tensors, temporary / _LAST_GOOD_FILE)
         state = {
             "step": run.step,
@@ -56,6 +56,8 @@ def save_checkpoint(run: Run) -> Path:
             "last_good": {
                 "step": run.last_good.step,
                 "trained_tokens": run.last_good.trained_tokens,
+                "best_validation_loss": _finite(run.last_good.best_validation_loss),
+                "evaluations_without_better": run.last_good.evaluations_without_better,
                 "losses": asdict(run.last_good.losses),
             },
             "fingerprint": run.fingerprint,
@@ -99,8 +101,7 @@ def resume(run: Run, folder: Path) -> None:
     run.set_moments(tensors)
     run.step = state["step"]
     run.trained_tokens = state["trained_tokens"]
-    if state["best_validation_loss"] is not None:
-        run.best_validation_loss = state["best_validation_loss"]
+    run.best_validation_loss = _or_infinite(state["best_validation_loss"])
     run.evaluations_without_better = state["evaluations_without_better"]
     run.losses = _losses(state["losses"])
     run.micro_batch_tokens = min(run.micro_batch_tokens, state["micro_batch_tokens"])
@@ -121,23 +122,27 @@ def _load_adapter(adapter: Adapter, folder: Path) -> None:
 
 def _recall_last_good(run: Run, folder: Path, state: dict[str, Any]) -> None:
     """A run as it was opened has step 0 at hand."""
-    if state["step"] == run.step:
-        run.last_good = run.snapshot()
-    elif state["step"] > 0:
+    if state["step"] > 0:
         run.last_good = Snapshot(
             step=state["step"],
             trained_tokens=state["trained_tokens"],
             losses=_losses(state["losses"]),
+            best_validation_loss=_or_infinite(state["best_validation_loss"]),
+            evaluations_without_better=state["evaluations_without_better"],
             tensors=load_file(folder / _LAST_GOOD_FILE),
         )
 
 
 def _losses(state: dict[str, Any]) -> LossHistory:
-    return LossHistory(tuple(state["recent"]), state["usual_at_first"])
+    return LossHistory(**{**state, "recent": tuple(state["recent"])})
 
 
 def _finite(loss: float) -> float | None:
     return loss if math.isfinite(loss) else None
+
+
+def _or_infinite(loss: float | None) -> float:
+    return math.inf if loss is None else loss
 
 
 def _optimizer_tensors(run: Run) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from tunesmith.engine.loss import Totals
 from tunesmith.engine.packing import PackedBatch
 from tunesmith.engine.passes import Answer, Wanted
 from tunesmith.engine.run import Run
+from tunesmith.engine.snapshot import RISE_STEPS, SPIKE_WINDOW, LossHistory
 
 
 class LossSpiked(Diverged):
@@ -53,15 +54,35 @@ def _with_smaller_batches(run: Run, batch: PackedBatch, error: OutOfMemory) -> H
     )
 
 
-def check_for_spike(run: Run, loss: float) -> None:
-    """Raises LossSpiked, but once for a step: what comes again is the data's own."""
+def check_loss(run: Run, loss: float, losses: LossHistory) -> None:
+    """Before the update; `losses` are the run's with this one, which is finite.
+
+    Raises Diverged where all has been wrong for some steps: for many, or half the run, once
+    nothing is left to try. Raises LossSpiked, but once for a step: what comes again is the data's
+    own.
+    """
     factor, step = run.spec.loss_spike_factor, run.step + 1
-    if factor is None or step in run.spikes or run.rollbacks == run.spec.max_rollbacks:
+    if factor is None:
         return
-    if run.losses.is_spike(loss, factor):
+    has_tries = run.rollbacks < run.spec.max_rollbacks
+    if losses.num_troubled >= (RISE_STEPS if has_tries else _most_troubled(run)):
+        trouble = (
+            "far above that of all steps before"
+            if losses.rises_to(loss)
+            else "without a gradient: the weights have got out of hand"
+        )
+        raise Diverged(
+            f"The loss has been {trouble} for {losses.num_troubled} steps, and is {loss:.4g} in "
+            f"step {step}."
+        )
+    if has_tries and step not in run.spikes and run.losses.is_spike(loss, factor):
         raise LossSpiked(
             f"The loss of step {step} is {loss:.4g}, more than {factor:g} times what is usual."
         )
+
+
+def _most_troubled(run: Run) -> int:
+    return min(SPIKE_WINDOW, max(RISE_STEPS, run.order.total_steps // 2))
 
 
 def rolled_back(run: Run, error: Diverged) -> Healed:

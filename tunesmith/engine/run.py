@@ -156,11 +156,18 @@ class Run:
         else:
             self.evaluations_without_better += 1
 
-    def snapshot(self) -> Snapshot:
-        tensors = {"weights": self.trained.flat, "generator": self.generator.get_state()}
+    def snapshot(self, generator: Tensor) -> Snapshot:
+        """With the state that the generator had behind the step."""
+        tensors = {"weights": self.trained.flat, "generator": generator}
         tensors |= self.optimizer.state[self.trained.flat]
-        copies = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
-        return Snapshot(self.step, self.trained_tokens, self.losses, copies)
+        return Snapshot(
+            step=self.step,
+            trained_tokens=self.trained_tokens,
+            losses=self.losses,
+            best_validation_loss=self.best_validation_loss,
+            evaluations_without_better=self.evaluations_without_better,
+            tensors={name: t.detach().to("cpu", copy=True) for name, t in tensors.items()},
+        )
 
     def go_back(self, snapshot: Snapshot) -> None:
         """What the run has learnt of memory, rollbacks and its data stays."""
@@ -174,6 +181,8 @@ class Run:
         self.trained.flat.grad.zero_()
         self.step, self.trained_tokens = snapshot.step, snapshot.trained_tokens
         self.losses = snapshot.losses
+        self.best_validation_loss = snapshot.best_validation_loss
+        self.evaluations_without_better = snapshot.evaluations_without_better
 
     def set_moments(self, tensors: dict[str, Tensor]) -> None:
         """The optimizer's own; there are none before the first step."""
@@ -183,7 +192,9 @@ class Run:
 
     @property
     def is_good_moment(self) -> bool:
-        """Whether to keep a snapshot: decided by the step alone, as a resumed run decides."""
+        """Whether to keep a snapshot, if all is well: no clock decides, as none does that when a
+        run is resumed.
+        """
         is_due = self.step % self.spec.rollback_steps == 0
         return is_due or self.order.epoch_ended_by(self.step) is not None
 
@@ -240,7 +251,7 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Run:
         notes=tuple(notes),
         micro_batch_tokens=spec.micro_batch_tokens,
     )
-    run.last_good = run.snapshot()
+    run.last_good = run.snapshot(run.generator.get_state())
     return run
 
 

@@ -51,20 +51,26 @@ def _learned_from(
     return run.objective.summed(answer.predicted, batch)[1]
 
 
-def optim_step(run: Run) -> tuple[float, float]:
-    """Clip, update, forget the gradient; returns the learning rate and the norm before clipping.
-
-    Raises Diverged before a gradient that is no number could spoil the weights.
-    """
-    gradient = run.trained.flat.grad
-    assert gradient is not None  # what a run trains is made with one
-    grad_norm = optim.clip_gradient(gradient, run.spec.max_grad_norm)
+def clip_gradient(run: Run) -> float:
+    """Returns the norm before clipping; raises Diverged where it is no number."""
+    grad_norm = optim.clip_gradient(_gradient(run), run.spec.max_grad_norm)
     if not math.isfinite(grad_norm):
         raise Diverged(f"The gradient of step {run.step + 1} is not finite.")
+    return grad_norm
+
+
+def optim_step(run: Run) -> float:
+    """Update, and forget the gradient; returns the learning rate."""
     learning_rate = run.learning_rate(run.step + 1)
     run.optimizer.param_groups[0]["lr"] = learning_rate
     run.optimizer.step()
     run.trained.round()
-    gradient.zero_()
+    _gradient(run).zero_()
     run.step += 1
-    return learning_rate, grad_norm
+    return learning_rate
+
+
+def _gradient(run: Run) -> Tensor:
+    gradient = run.trained.flat.grad
+    assert gradient is not None  # what a run trains is made with one
+    return gradient

@@ -1,5 +1,6 @@
 """The training loop: one run, told step by step, whoever else trains beside it."""
 
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -21,12 +22,12 @@ from tunesmith.engine.events import (
     Stopped,
     TrainEvent,
 )
-from tunesmith.engine.healing import check_for_spike, rolled_back
+from tunesmith.engine.healing import check_loss, rolled_back
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.passes import Answer, Wanted, alone
 from tunesmith.engine.run import Run, close_run, open_run
 from tunesmith.engine.spec import TrainSpec
-from tunesmith.engine.step import forward_backward, optim_step
+from tunesmith.engine.step import clip_gradient, forward_backward, optim_step
 
 
 def train(
@@ -61,14 +62,13 @@ def training(
             checkpoint = None
             try:
                 done = yield from train_step(run)
+                done = yield from _evaluated(run, done)
             except Diverged as error:
                 healed = rolled_back(run, error)
                 yield healed
                 continue
-            yield (yield from _evaluated(run, done))
+            yield done
             yield from _reading_on(run)
-            if run.is_good_moment:
-                run.last_good = run.snapshot()
             epoch = run.order.epoch_ended_by(run.step)
             is_due = time.monotonic() - saved_at >= spec.checkpoint_every_seconds
             if epoch is not None or is_due:
@@ -83,14 +83,21 @@ def training(
 
 
 def train_step(run: Run) -> Generator[Wanted | Healed, Answer, StepDone]:
-    """One optimizer step on the next batch; raises Diverged before it would spoil the weights."""
-    seconds_before = run.seconds
+    """One optimizer step on the next batch; raises Diverged before it would spoil the weights.
+
+    Loss and gradient tell whether the steps before left good weights, so these are kept only now.
+    """
+    seconds_before, generator = run.seconds, run.generator.get_state()
     rows = run.batch(run.step + 1)
     num_tokens = sum(map(examples.num_tokens, rows))
     figures = yield from forward_backward(run, run.micro_batches(rows))
-    check_for_spike(run, figures.loss)
-    learning_rate, grad_norm = optim_step(run)
-    run.losses = run.losses.with_next(figures.loss)
+    grad_norm = clip_gradient(run)
+    losses = run.losses.with_next(figures.loss, grad_norm)
+    check_loss(run, figures.loss, losses)
+    if run.is_good_moment and not losses.num_troubled:
+        run.last_good = run.snapshot(generator)
+    learning_rate = optim_step(run)
+    run.losses = losses
     run.trained_tokens += num_tokens
     return StepDone(
         step=run.step,
@@ -171,7 +178,7 @@ def _ended_early(run: Run) -> EndedEarly:
 def _evaluated(
     run: Run, done: StepDone
 ) -> Generator[Evaluating | Healed | Wanted, Answer, StepDone]:
-    """The step with its validation figures, where some are due."""
+    """The step with its validation figures, where some are due; raises Diverged."""
     if run.validation is None:
         return done
     if run.step % run.spec.evaluation_batch_steps == 0:
@@ -181,6 +188,8 @@ def _evaluated(
         )
     if run.order.epoch_ended_by(run.step) is not None:
         full = yield from evaluate(run, run.validation.rows)
+        if not math.isfinite(full.loss):
+            raise Diverged(f"The validation loss after step {run.step} is not finite.")
         run.note_validation_loss(full.loss)
         done = replace(
             done,

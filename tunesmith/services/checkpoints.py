@@ -38,11 +38,13 @@ def record(store: Store, job: Job, report: CheckpointPublished, now: datetime) -
     _retire(store, job)
 
 
-def forget_unnamed_after(store: Store, job: Job, step: int) -> None:
-    """The training went back to a step: what it goes on from must not lie behind that."""
+def forget_after(store: Store, job: Job, step: int) -> None:
+    """The training went back to a step: what it goes on from must not lie behind that, and epochs
+    that are done again end anew. Snapshots of pauses stay.
+    """
     for checkpoint in store.jobs.all_checkpoints(job.id):
-        if checkpoint.step > step and checkpoint.tuned_model_short_id is None:
-            store.jobs.delete_checkpoint(checkpoint.id)
+        if checkpoint.step > step and not _is_of_pause(checkpoint):
+            _delete(store, job, checkpoint)
 
 
 def name_newest(store: Store, job: Job, now: datetime) -> Checkpoint | None:
@@ -125,13 +127,20 @@ def _retire(store: Store, job: Job) -> None:
     """Snapshots of pauses stay: somebody asked for each of them."""
     checkpoints = store.jobs.all_checkpoints(job.id)
     epochs = [c for c in checkpoints if c.epoch is not None]
-    snapshots = [c for c in checkpoints if c.epoch is None and c.tuned_model_short_id is not None]
-    kept = {c.id for c in (*checkpoints[-1:], *epochs[-KEPT_EPOCHS:], *snapshots)}
+    kept = {c.id for c in (*checkpoints[-1:], *epochs[-KEPT_EPOCHS:])}
     for checkpoint in checkpoints:
-        if checkpoint.id in kept:
-            continue
-        store.jobs.delete_checkpoint(checkpoint.id)
-        if checkpoint.tuned_model_short_id is not None:
-            model = store.models.find_tuned(checkpoint.tuned_model_short_id, job.organization_id)
-            if model is not None:
-                store.models.delete_tuned(model.id)
+        if checkpoint.id not in kept and not _is_of_pause(checkpoint):
+            _delete(store, job, checkpoint)
+
+
+def _is_of_pause(checkpoint: Checkpoint) -> bool:
+    return checkpoint.epoch is None and checkpoint.tuned_model_short_id is not None
+
+
+def _delete(store: Store, job: Job, checkpoint: Checkpoint) -> None:
+    """With the model that it is, where it has a name."""
+    store.jobs.delete_checkpoint(checkpoint.id)
+    if checkpoint.tuned_model_short_id is not None:
+        model = store.models.find_tuned(checkpoint.tuned_model_short_id, job.organization_id)
+        if model is not None:
+            store.models.delete_tuned(model.id)

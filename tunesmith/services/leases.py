@@ -203,7 +203,7 @@ def _observe(job: Job, report: StepReported, *, is_new: bool) -> None:
 def _healed(store: Store, job: Job, report: TrainingHealed, now: datetime) -> None:
     """Steps that are told again replace their figures."""
     if report.went_back:
-        checkpoints.forget_unnamed_after(store, job, report.step)
+        checkpoints.forget_after(store, job, report.step)
     message = report.message
     tell(store, job, EventKind.NOTE, now=now, level=Level.WARNING, message=message)
 

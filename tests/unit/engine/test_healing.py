@@ -14,13 +14,14 @@ from tunesmith.engine import passes, trainer
 from tunesmith.engine import train as engine_train
 from tunesmith.engine.errors import Diverged, OutOfMemory
 from tunesmith.engine.events import CheckpointSaved, Finished, Healed, StepDone, TrainEvent
+from tunesmith.engine.loss import Figures
 from tunesmith.engine.messages import RunEvent, RunFailed
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.passes import Answer, Wanted, alone, answered
 from tunesmith.engine.run import Run, close_run, open_run
 from tunesmith.engine.snapshot import SPIKE_WINDOW, LossHistory
 from tunesmith.engine.spec import LoraSpec, TrainSpec
-from tunesmith.engine.step import forward_backward, optim_step
+from tunesmith.engine.step import clip_gradient, forward_backward
 from tunesmith.engine.train import train
 from tunesmith.engine.trainer import Trainer
 
@@ -166,6 +167,78 @@ def test_a_loss_that_is_no_number_once_costs_the_steps_since_the_last_good_one(
     assert of_kind(events, Finished)[0].trained_tokens == sum(d.num_tokens for d in usual)
 
 
+def test_weights_that_the_next_step_finds_bad_are_no_place_to_go_back_to(
+    llama: BaseModel, spec: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 4 ends an epoch, and only step 5 can tell what came of it."""
+    monkeypatch.setattr(passes, "answered", Poison(5))
+    events = list(train(llama, spec, lambda: False))
+    [healed] = of_kind(events, Healed)
+    assert healed.step == 0
+    saved = of_kind(events, CheckpointSaved)
+    assert [(s.step, s.epoch) for s in saved] == [(4, 1), (4, 1), (8, 2), (12, 3)]
+    resumed = replace(spec, output_dir=spec.output_dir / "resumed", resume_from=saved[2].path)
+    monkeypatch.setattr(passes, "answered", Poison(1))
+    again = list(train(llama, resumed, lambda: False))
+    assert [event.step for event in of_kind(again, Healed)] == [4]  # as that checkpoint knows
+
+
+def test_validation_that_is_no_number_leads_back_too(
+    llama: BaseModel, spec: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(
+        spec,
+        validation_file=spec.training_file,
+        evaluation_batch_steps=100,
+        early_stopping_patience=1,
+    )
+    losses = iter([math.nan, 3.0, 2.0, 1.0])
+
+    def evaluated(run: Run, rows: Any) -> Generator[Any, Any, Figures]:
+        yield from ()
+        return Figures(loss=next(losses), token_accuracy=0.5)
+
+    monkeypatch.setattr(engine_train, "evaluate", evaluated)
+    events = list(train(llama, spec, lambda: False))
+    [healed] = of_kind(events, Healed)
+    assert "The validation loss after step 4 is not finite" in healed.message
+    assert [s.epoch for s in of_kind(events, CheckpointSaved)] == [1, 2, 3]
+
+
+def test_a_rate_that_ruins_the_weights_is_lowered_and_then_fails_the_run(
+    llama: BaseModel, spec: TrainSpec
+) -> None:
+    """Nothing is poisoned here: the weights get so large that no gradient comes through."""
+    events: list[TrainEvent] = []
+    with pytest.raises(Diverged, match=r"without a gradient.* Try a lower learning rate\."):
+        events.extend(train(llama, replace(spec, learning_rate=1e4, num_epochs=9), lambda: False))
+    healed = of_kind(events, Healed)
+    assert [event.kind for event in healed] == ["rolled_back"] * 2
+    rates = [d.learning_rate for d in of_kind(events, StepDone) if d.step == 1]
+    assert rates == [rates[0], rates[0] / 2, rates[0] / 4]
+    assert not of_kind(events, Finished)
+    spared = replace(spec, learning_rate=1e4, num_epochs=9, loss_spike_factor=None)
+    assert isinstance(list(train(llama, spared, lambda: False))[-1], Finished)
+
+
+def test_what_trouble_is() -> None:
+    def history(*losses: float, grad_norm: float = 1.0) -> LossHistory:
+        made = LossHistory()
+        for loss in losses:
+            made = made.with_next(loss, grad_norm)
+        return made
+
+    assert history(2.0, 2.9).num_troubled == 0
+    assert history(2.0, 3.1, 9.0, 3.1).num_troubled == 3
+    uneven = history(0.6, 9.0, 9.0, 0.6)
+    assert (uneven.num_troubled, uneven.highest) == (0, 9.0)  # data that is that uneven
+    assert uneven.with_next(13.0, 1.0).num_troubled == 0
+    assert uneven.with_next(14.0, 1.0).num_troubled == 1
+    assert history(0.1, 0.4, 0.4).num_troubled == 0  # too small to matter
+    assert history(2.0, 2.0, grad_norm=0.0).num_troubled == 2
+    assert history(0.0, 0.0, grad_norm=0.0).num_troubled == 0  # nothing is left to learn
+
+
 def test_a_loss_that_is_never_a_number_ends_the_run_after_its_tries(
     llama: BaseModel, spec: TrainSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,12 +259,12 @@ def test_a_healed_run_that_is_killed_and_resumed_ends_in_the_same_bytes(
 ) -> None:
     """From checkpoints before the fault, such between the last good step and it, and later ones."""
 
-    def fails_at_full_rate(run: Run) -> tuple[float, float]:
+    def fails_at_full_rate(run: Run) -> float:
         if run.step + 1 == 8 and run.rollbacks == 0:
             raise Diverged("The gradient of step 8 is not finite.")
-        return optim_step(run)
+        return clip_gradient(run)
 
-    monkeypatch.setattr(engine_train, "optim_step", fails_at_full_rate)
+    monkeypatch.setattr(engine_train, "clip_gradient", fails_at_full_rate)
     spec = replace(spec, num_epochs=3, rollback_steps=6, checkpoint_every_seconds=0)
     unbroken = list(train(llama, spec, lambda: False))
     [healed] = of_kind(unbroken, Healed)
@@ -225,17 +298,17 @@ def test_a_spike_leads_back_but_once_for_a_step(
 def test_what_a_spike_is() -> None:
     losses = LossHistory()
     for _ in range(SPIKE_WINDOW - 1):
-        losses = losses.with_next(1.0)
+        losses = losses.with_next(1.0, 1.0)
     assert not losses.is_spike(1e6, 5.0)  # too early to tell
-    losses = losses.with_next(1.0)
+    losses = losses.with_next(1.0, 1.0)
     assert losses.is_spike(5.1, 5.0)
     assert not losses.is_spike(5.0, 5.0)
     for _ in range(SPIKE_WINDOW):
-        losses = losses.with_next(0.01)
+        losses = losses.with_next(0.01, 1.0)
     assert not losses.is_spike(1.0, 5.0)  # a hard example, no worse than at first
     assert losses.is_spike(5.1, 5.0)
     for _ in range(SPIKE_WINDOW):
-        losses = losses.with_next(3.0)
+        losses = losses.with_next(3.0, 1.0)
     assert not losses.is_spike(15.0, 5.0)
 
 

@@ -296,6 +296,18 @@ def test_a_training_that_went_back_goes_on_from_what_lies_before_and_tells_each_
     assert losses == [1.0, 1.0, 0.5]
 
 
+def test_epochs_that_a_training_went_back_over_end_anew(worker: Worker) -> None:
+    worker.train(5, epoch_steps=2)
+    forgotten = worker.store.models.list_tuned(worker.job.organization_id)[-1]
+    assert forgotten.step == 4
+    worker.tell(TrainingHealed(step=3, went_back=True, message="It went back."))
+    assert [c.step for c in worker.store.jobs.all_checkpoints(worker.job.id)] == [2]
+    worker.tell(checkpoint(worker.blobs, 4, epoch=2))
+    models = worker.store.models.list_tuned(worker.job.organization_id)
+    assert [model.step for model in models] == [2, 4]
+    assert models[1].short_id != forgotten.short_id
+
+
 def test_a_training_that_only_takes_smaller_passes_keeps_its_checkpoints(worker: Worker) -> None:
     worker.tell(checkpoint(worker.blobs, 3, None))
     worker.tell(TrainingHealed(step=2, went_back=False, message="Passes are smaller."))
