@@ -1,4 +1,8 @@
-"""The output head where it is a plain linear layer: log-probabilities without keeping logits."""
+"""The output head where it is a plain linear layer: log-probabilities without keeping logits.
+
+Logits are there for a block at a time, some rows by a part of the vocabulary, and in the backward
+nothing is computed again (compare Wijmans et al. 2024, arXiv 2411.09009).
+"""
 
 from typing import Any
 
@@ -6,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-_CHUNK_LOGITS = 16 << 20  # of as many rows at a time as have that many
-_BLOCK_LOGITS = 1 << 19  # of these as many are held in fp32: they stay in a processor's cache
+_CHUNK_ROWS = 1024
+_BLOCK_LOGITS = 1 << 19  # on a CPU: a block stays in a processor's cache while it is worked on
+_DEVICE_BLOCK_LOGITS = 1 << 24  # elsewhere: fewer, larger operations
+_NEVER = torch.finfo(torch.float32).min  # a logit; not infinite, so that differences are numbers
 
 
 def target_logprobs(
@@ -22,11 +28,12 @@ def target_logprobs(
 
 
 class _TargetLogprobs(torch.autograd.Function):
-    """The gradient of a log-probability with respect to the logits is one-hot minus softmax.
+    """The gradient of a log-probability with respect to the hidden state is the target's row of
+    the weight minus the mean of all rows, each as likely as its token.
 
-    Its product with the weight is formed here, chunk by chunk, while the logits are at hand. In
-    the backward it only needs to be scaled, as long as a row has one target; each further target
-    of a row adds the difference of two rows of the weight.
+    It is formed here, while the probabilities are at hand. In the backward it only needs to be
+    scaled, as long as a row has one target; each further target of a row adds the difference of
+    two rows of the weight.
     """
 
     @staticmethod
@@ -41,27 +48,17 @@ class _TargetLogprobs(torch.autograd.Function):
         needs_gradient = ctx.needs_input_grad[0]
         first_targets = targets.new_zeros(len(hidden)).index_copy_(0, target_rows, targets)
         gradients = torch.empty_like(hidden) if needs_gradient else None
-        order = torch.argsort(target_rows)
         logprobs = torch.empty(len(targets), device=hidden.device)
         is_correct = torch.empty(len(targets), dtype=torch.bool, device=hidden.device)
-        num_rows = max(1, _CHUNK_LOGITS // len(weight))
-        sorted_rows = target_rows[order]
-        for start in range(0, len(hidden), num_rows):
-            end = min(start + num_rows, len(hidden))
-            logits = linear(hidden[start:end], weight, bias)
-            bounds = torch.searchsorted(sorted_rows, sorted_rows.new_tensor([start, end]))
-            chosen = order[bounds[0] : bounds[1]]
-            rows, tokens = target_rows[chosen] - start, targets[chosen]
-            highest = logits.amax(-1)
-            is_correct[chosen] = _is_first_highest(logits, highest, rows, tokens)
-            of_targets = logits[rows, tokens].float()
-            firsts = (torch.arange(end - start, device=hidden.device), first_targets[start:end])
-            of_firsts = logits[firsts].float()
-            log_totals = _softmax_in_place(logits, highest)
-            logprobs[chosen] = of_targets - log_totals[rows]
+        for part in _parts(len(hidden), _CHUNK_ROWS):
+            chosen = _within(part, target_rows)
+            rows = target_rows[chosen] - part.start
+            chunk = _Chunk(hidden[part], rows, targets[chosen], first_targets[part])
+            chunk.meet(weight, bias, needs_gradient)
+            logprobs[chosen] = chunk.logprobs()
+            is_correct[chosen] = chunk.is_correct()
             if gradients is not None:
-                logits[firsts] = torch.expm1(of_firsts - log_totals).to(logits.dtype)
-                torch.mm(logits, weight, out=gradients[start:end])
+                gradients[part] = chunk.gradients(weight)
         ctx.mark_non_differentiable(is_correct)
         ctx.save_for_backward(gradients, weight, target_rows, targets, first_targets)
         return logprobs, is_correct
@@ -71,7 +68,7 @@ class _TargetLogprobs(torch.autograd.Function):
         gradients, weight, target_rows, targets, first_targets = ctx.saved_tensors
         by_target = upstream[0]
         by_row = by_target.new_zeros(len(gradients)).index_add_(0, target_rows, by_target)
-        total = gradients * -by_row[:, None]  # in fp32
+        total = gradients * by_row[:, None]  # in fp32
         firsts = first_targets[target_rows]
         [others] = torch.nonzero(targets != firsts, as_tuple=True)
         if len(others):
@@ -80,23 +77,85 @@ class _TargetLogprobs(torch.autograd.Function):
         return total.to(gradients.dtype), None, None, None, None
 
 
-def _softmax_in_place(logits: Tensor, highest: Tensor) -> Tensor:
-    """Computed in fp32; returns the logarithm of each row's sum of exponentials."""
-    log_totals = highest.float()
-    num_rows = max(1, _BLOCK_LOGITS // logits.shape[-1])
-    for start in range(0, len(logits), num_rows):
-        block = slice(start, start + num_rows)
-        probabilities = torch.softmax(logits[block].float(), dim=-1)
-        log_totals[block] -= probabilities.amax(-1).log()
-        logits[block] = probabilities
-    return log_totals
+class _Chunk:
+    """Some rows, and what is known of them after each block of the vocabulary.
+
+    Each row's first target is set aside, and the other tokens are summed up: of a target that is
+    nearly certain, one minus its probability would be lost beside it.
+    """
+
+    def __init__(self, hidden: Tensor, rows: Tensor, targets: Tensor, firsts: Tensor) -> None:
+        """Target i is behind row `rows[i]`."""
+        self._hidden = hidden
+        self._rows, self._targets, self._firsts = rows, targets, firsts
+        self._is_first = firsts[rows] == targets
+        self._logits = torch.empty(len(targets), device=hidden.device)  # the targets'
+        self._before = torch.empty_like(self._logits)  # the highest of the tokens before each
+        self._highest = torch.full((len(hidden),), _NEVER, device=hidden.device)
+        self._log_others = self._highest.clone()  # of the sum of the other tokens' exponentials
+        self._mean = torch.zeros_like(hidden, dtype=torch.float32)  # others' rows of the weight
+
+    def meet(self, weight: Tensor, bias: Tensor | None, needs_gradient: bool) -> None:
+        """All of the vocabulary. Its size is mostly a multiple of a power of two, and a CPU's
+        library makes code for each shape: so blocks are alike."""
+        is_on_cpu = weight.device.type == "cpu"
+        num_logits = _BLOCK_LOGITS if is_on_cpu else _DEVICE_BLOCK_LOGITS
+        num_blocks = 1 << ((len(weight) * len(self._hidden) - 1) // num_logits).bit_length()
+        for part in _parts(len(weight), -(-len(weight) // num_blocks)):
+            bias_part = None if bias is None else bias[part]
+            self._meet(part, weight[part], bias_part, needs_gradient)
+
+    def _meet(self, part: slice, weight: Tensor, bias: Tensor | None, needs_gradient: bool) -> None:
+        logits = linear(self._hidden, weight, bias).float()
+        self._set_aside(part, logits)
+        highest = logits.amax(-1)
+        self._highest = torch.maximum(self._highest, highest)
+        probabilities = torch.softmax(logits, dim=-1)  # among the block's
+        log_block = highest - probabilities.amax(-1).log()
+        log_before = self._log_others
+        self._log_others = torch.logaddexp(log_before, log_block)
+        if needs_gradient:
+            mean = probabilities.to(weight.dtype) @ weight
+            self._mean *= torch.exp(log_before - self._log_others)[:, None]
+            self._mean.addcmul_(mean, torch.exp(log_block - self._log_others)[:, None])
+
+    def _set_aside(self, part: slice, logits: Tensor) -> None:
+        """What the targets need of a block's logits, in which the first ones are then no more."""
+        mine = _within(part, self._targets)
+        rows, tokens = self._rows[mine], self._targets[mine] - part.start
+        of_mine = logits[rows, tokens]
+        is_before = torch.arange(logits.shape[1], device=logits.device) < tokens[:, None]
+        before = torch.where(is_before, logits[rows], _NEVER).amax(-1)
+        self._logits[mine] = of_mine
+        self._before[mine] = torch.maximum(before, self._highest[rows])
+        self._highest.scatter_reduce_(0, rows, of_mine, "amax")
+        is_first = self._is_first[mine]
+        logits[rows[is_first], tokens[is_first]] = _NEVER
+
+    def logprobs(self) -> Tensor:
+        return self._logits - self._log_total()[self._rows]
+
+    def is_correct(self) -> Tensor:
+        """As argmax says: of equal logits, which are frequent in bf16, the first is the highest."""
+        is_highest = self._logits == self._highest[self._rows]
+        return is_highest & (self._logits > self._before)
+
+    def gradients(self, weight: Tensor) -> Tensor:
+        """Of the log-probabilities of the rows' first targets."""
+        share = torch.exp(self._log_others - self._log_total())  # one minus the probability
+        return (weight[self._firsts] - self._mean) * share[:, None]
+
+    def _log_total(self) -> Tensor:
+        of_firsts = torch.empty_like(self._log_others)
+        of_firsts[self._rows[self._is_first]] = self._logits[self._is_first]
+        return torch.logaddexp(self._log_others, of_firsts)
 
 
-def _is_first_highest(logits: Tensor, highest: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
-    """What argmax says, which itself is slow on a CPU: bf16 logits often tie."""
-    is_correct = logits[rows, tokens] == highest[rows]
-    [hits] = torch.nonzero(is_correct, as_tuple=True)
-    is_highest = logits[rows[hits]] == highest[rows[hits], None]
-    is_before = torch.arange(logits.shape[-1], device=logits.device) < tokens[hits, None]
-    is_correct[hits] = ~(is_highest & is_before).any(-1)
-    return is_correct
+def _parts(total: int, length: int) -> list[slice]:
+    return [slice(start, min(start + length, total)) for start in range(0, total, length)]
+
+
+def _within(part: slice, numbers: Tensor) -> Tensor:
+    """Which of the numbers are."""
+    [places] = torch.nonzero((numbers >= part.start) & (numbers < part.stop), as_tuple=True)
+    return places
