@@ -39,8 +39,8 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-def make_tiny_llama(folder: Path, seed: int = 0) -> Path:
-    return _make(folder, seed, LlamaConfig, rope_parameters={"rope_type": "default"})
+def make_tiny_llama(folder: Path, seed: int = 0, **shape: int) -> Path:
+    return _make(folder, seed, LlamaConfig, rope_parameters={"rope_type": "default"}, **shape)
 
 
 def make_tiny_qwen3(folder: Path, seed: int = 0) -> Path:

@@ -20,6 +20,7 @@ import torch
 
 from tunesmith.engine.embed import Embedder
 from tunesmith.engine.errors import EngineError, UnsupportedModel
+from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.messages import (
     AbandonRun,
     AdapterFailed,
@@ -108,7 +109,8 @@ class Host:
 
     def _load_adapter(self, adapter_id: str, path: Path) -> None:
         try:
-            self._model.adapters.load(adapter_id, path)
+            with out_of_memory_named():
+                self._model.adapters.load(adapter_id, path)
         except EngineError as error:
             told = AdapterFailed(adapter_id=adapter_id, code=error.code, message=error.message)
             self._tell(told)

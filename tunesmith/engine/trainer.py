@@ -16,6 +16,7 @@ from tunesmith.engine.events import (
     TrainEvent,
 )
 from tunesmith.engine.fair_share import FairShare
+from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.messages import TOO_MANY_RUNS, RunEvent, RunFailed
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.passes import Answer, Wanted, answered
@@ -28,6 +29,10 @@ Told = RunEvent | RunFailed
 
 MAX_RUNS = 16
 MAX_PASS_TOKENS = 2048
+_ADVICE = (
+    " Weights, gradients and moments of the run are too much as it is: take a lower rank or a "
+    "smaller model, train fewer jobs at once, or on a machine with more memory."
+)
 _LIGHT_EVENTS = (StepDone, Evaluating)  # after which a run soon wants its next pass
 
 
@@ -145,7 +150,8 @@ class Trainer:
     def _told_by(self, run: "_OpenRun", proceed: Callable[[], TrainEvent | Wanted]) -> Told | None:
         """What a run says when it proceeds; None where it wants a pass."""
         try:
-            said = proceed()
+            with out_of_memory_named(_ADVICE):
+                said = proceed()
         except Exception as error:
             self._close(run)
             return _failure(run.run_id, error)

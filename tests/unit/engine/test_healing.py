@@ -15,6 +15,7 @@ from tunesmith.engine import train as engine_train
 from tunesmith.engine.errors import Diverged, OutOfMemory
 from tunesmith.engine.events import CheckpointSaved, Finished, Healed, StepDone, TrainEvent
 from tunesmith.engine.loss import Figures
+from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.messages import RunEvent, RunFailed
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.passes import Answer, Wanted, alone, answered
@@ -350,3 +351,30 @@ def test_settings_out_of_range_are_refused(spec: TrainSpec) -> None:
     for change in changes:
         with pytest.raises(ValueError, match="out of range"):
             replace(spec, **change)
+
+
+def test_whatever_runs_out_of_memory_is_named_so() -> None:
+    for hungry in (lambda: torch.empty(1 << 50), lambda: bytearray(1 << 60)):
+        with (
+            pytest.raises(OutOfMemory, match=r"memory does not suffice\. Have more\."),
+            out_of_memory_named(" Have more."),
+        ):
+            hungry()
+    with pytest.raises(RuntimeError, match="of its own"), out_of_memory_named():
+        raise RuntimeError("of its own")
+
+
+def test_a_run_that_has_no_memory_to_begin_in_fails_alone_and_says_what_helps(
+    llama: BaseModel, spec: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def adapters_of(run_id: str, lora: LoraSpec, seed: int) -> torch.Tensor:
+        return torch.empty(1 << 50)
+
+    monkeypatch.setattr(llama.adapters, "create", adapters_of)
+    alone = Trainer(llama)
+    alone.open(spec)
+    [failed] = alone.turn()
+    assert isinstance(failed, RunFailed)
+    assert failed.code == "out_of_memory"
+    assert "take a lower rank" in failed.message
+    assert alone.is_idle
