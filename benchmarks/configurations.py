@@ -72,11 +72,6 @@ def ablation() -> list[Configuration]:
         row(name="+ shared prefixes once", program=OURS.program),
         row(name="all, without large blocks kept", program=OURS.program, allocator=False),
         row(name="all, without bf16", program=OURS.program, precision="fp32"),
-        row(
-            name="all, without streams of round lengths",
-            program=OURS.program,
-            options={"constants": {"tunesmith.engine.forward:LENGTH_STEP": 1}},
-        ),
         *(_without(name, shortcuts) for name, shortcuts in _SHORTCUTS.items()),
     ]
 
@@ -87,6 +82,7 @@ _SHORTCUTS = {
     "logits of supervised tokens alone": ["fused_head", "supervised_rows"],
     "the narrow last layer": ["narrow_last_layer"],
     "layers that keep less": ["lean_layers"],
+    "round sizes": ["round_sizes"],
 }
 
 

@@ -111,8 +111,7 @@ def by(attend: Attend) -> Iterator[None]:
 
 @contextmanager
 def over_segments(segments: Sequence[Segment], *, is_tiled: bool) -> Iterator[SegmentTable]:
-    """Within this context a forward's one row is a stream of these segments, perhaps with padding
-    behind them.
+    """Within this context a forward's one row is a stream of these segments, and of padding.
 
     Where `is_tiled`, short ones are attended over in tiles.
     """
@@ -153,15 +152,22 @@ def attend(
         tiled = tiles.attend(q, k, v, tiling, scale)[None]
         if all(table.short):
             return tiled, None
-    num_padding = query.shape[2] - table.segments[-1].end
-    parts = [
-        tiled[:, segment.start : segment.end]
-        if is_short and tiled is not None
-        else _alone(query, key, value, segment, table, scale)
-        for segment, is_short in zip(table.segments, table.short, strict=True)
-    ]
-    parts.append(parts[0].new_zeros(1, num_padding, *parts[0].shape[2:]))
+    parts = []
+    end = 0
+    for segment, is_short in zip(table.segments, table.short, strict=True):
+        parts.append(_padding(value, query.shape[1], segment.start - end))
+        parts.append(
+            tiled[:, segment.start : segment.end]
+            if is_short and tiled is not None
+            else _alone(query, key, value, segment, table, scale)
+        )
+        end = segment.end
+    parts.append(_padding(value, query.shape[1], query.shape[2] - end))
     return torch.cat(parts, dim=1), None
+
+
+def _padding(value: Tensor, heads: int, num_tokens: int) -> Tensor:
+    return value.new_zeros(1, num_tokens, heads, value.shape[-1])
 
 
 def _alone(

@@ -23,8 +23,6 @@ _BEHIND_THE_HEAD = (
     "logits_scaling",
     "lm_head_multiplier",
 )
-# A CPU's library makes code for every shape that it meets first: streams have few lengths.
-LENGTH_STEP = 64
 
 
 def predicted(model: BaseModel, batch: PackedBatch) -> Predicted:
@@ -59,12 +57,11 @@ def _of_batch(model: BaseModel, batch: PackedBatch, compute: Callable[..., Tenso
             stack.enter_context(lean(model.network.get_decoder()))
         if model.shortcuts.narrow_last_layer:
             stack.enter_context(last_layer.narrowed(model, batch.logit_positions, table))
-        padding = [0] * (-len(batch.token_ids) % LENGTH_STEP if model.device.type == "cpu" else 0)
         return compute(
             model,
             batch.logit_positions,
-            input_ids=batch.token_ids + padding,
-            position_ids=batch.position_ids + padding,
+            input_ids=batch.token_ids,
+            position_ids=batch.position_ids,
         )
 
 

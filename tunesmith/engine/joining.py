@@ -40,10 +40,7 @@ def _moved(segments: Sequence[Segment], offset: int) -> list[Segment]:
 
 
 def joined_routes(batches: Sequence[PackedBatch], routes: Sequence[Route | None]) -> list[Route]:
-    """Each batch's route (None: the bare base), led to where the batch stands in the stream.
-
-    Not to the padding behind it, for which dropout would draw masks.
-    """
+    """Each batch's route (None: the bare base), led to where the batch stands in the stream."""
     if any(batch.is_separate for batch in batches):  # a batch alone, each segment in its forward
         return [route for route in routes if route is not None]
     ends = list(accumulate(len(batch.token_ids) for batch in batches))

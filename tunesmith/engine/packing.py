@@ -8,6 +8,8 @@ from tunesmith.engine import trie
 from tunesmith.engine.examples import Row
 from tunesmith.engine.trie import Node, Text
 
+_LIMIT_STEP = 16  # tokens; so closely the smallest size of micro-batches is looked for
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -43,7 +45,8 @@ class PackedBatch:
 def pack(
     rows: Sequence[Row], max_tokens: int, *, shares_prefixes: bool = True
 ) -> list[PackedBatch]:
-    """Micro-batches of at most `max_tokens` packed tokens (a row alone may be longer).
+    """As few micro-batches of at most `max_tokens` packed tokens as there can be (a row alone may be
+    longer), and of about the same size.
 
     Rows go in the order of their tokens, so that what they share is repeated as seldom as any
     cut of that order allows.
@@ -51,10 +54,29 @@ def pack(
     texts = trie.texts(rows)
     if shares_prefixes:
         trie.share(texts)
+    return [_packed(texts_of_bin) for texts_of_bin in _evenly_filled(_by_row(texts), max_tokens)]
+
+
+def _evenly_filled(texts: Sequence[Sequence[Text]], max_tokens: int) -> list[list[Text]]:
+    """The smallest bins that need not be more: the memory of a pass is that of the largest."""
+    bins = _filled(texts, max_tokens)
+    low, high = max_tokens // max(len(bins), 1), max_tokens
+    while len(bins) > 1 and high - low > _LIMIT_STEP:
+        middle = (low + high) // 2
+        smaller = _filled(texts, middle)
+        if len(smaller) > len(bins):
+            low = middle
+        else:
+            bins, high = smaller, middle
+    return bins
+
+
+def _filled(texts: Sequence[Sequence[Text]], max_tokens: int) -> list[list[Text]]:
+    """`texts` are those of each row; the bins' are one row's after the other's."""
     bins: list[list[Text]] = []
     nodes: set[Node] = set()  # of the last bin
     room = 0
-    for of_row in _by_row(texts):
+    for of_row in texts:
         needed = {node for text in of_row for node in text.path}
         num_own = sum(text.num_own_tokens for text in of_row)
         if not bins or num_own + _num_tokens(needed - nodes) > room:
@@ -63,7 +85,7 @@ def pack(
         room -= num_own + _num_tokens(needed - nodes)
         nodes |= needed
         bins[-1] += of_row
-    return [_packed(texts_of_bin) for texts_of_bin in bins]
+    return bins
 
 
 def pack_singly(rows: Sequence[Row]) -> list[PackedBatch]:

@@ -15,6 +15,7 @@ from tunesmith.engine.loss import Predicted
 from tunesmith.engine.memory import out_of_memory_named
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch
+from tunesmith.engine.rounding import rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,8 +61,9 @@ def answered(model: BaseModel, wanted: Sequence[Wanted]) -> list[Answer]:
     When anything is raised, such as OutOfMemory, all is as before.
     """
     began_at = time.monotonic()
-    batches = [one.batch for one in wanted]
+    batches = [_of_good_size(model, one.batch) for one in wanted]
     routes = joining.joined_routes(batches, [one.route for one in wanted])
+    joined = joining.joined(batches)
     losses = [one.loss for one in wanted if one.loss is not None]
     learning = _learning(model, routes) if losses else []
     try:
@@ -70,7 +72,7 @@ def answered(model: BaseModel, wanted: Sequence[Wanted]) -> list[Answer]:
                 stack.enter_context(model.adapters.routed(routes))
                 for one in wanted:
                     stack.enter_context(one.weights())
-                together = forward.predicted(model, joining.joined(batches))
+                together = forward.predicted(model, _of_good_size(model, joined))
             parts = joining.split(together, batches)
             if losses:
                 summed = sum(loss(part) for loss, part in zip(losses, parts, strict=True))
@@ -84,6 +86,11 @@ def answered(model: BaseModel, wanted: Sequence[Wanted]) -> list[Answer]:
         Answer(Predicted(part.logprobs.detach(), part.is_correct), one.num_tokens * seconds_a_token)
         for one, part in zip(wanted, parts, strict=True)
     ]
+
+
+def _of_good_size(model: BaseModel, batch: PackedBatch) -> PackedBatch:
+    is_rounded = model.shortcuts.round_sizes and model.device.type == "cpu"
+    return rounded(batch) if is_rounded else batch
 
 
 def alone(

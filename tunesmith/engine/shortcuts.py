@@ -15,3 +15,4 @@ class Shortcuts:
     fused_head: bool = True  # and never all of them at once
     narrow_last_layer: bool = True  # in the last layer only keys and values of all tokens
     lean_layers: bool = True  # less is kept for the backward between the linear layers
+    round_sizes: bool = True  # few shapes, for each of which a CPU's library makes code

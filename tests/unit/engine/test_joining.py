@@ -54,7 +54,7 @@ def test_a_batch_alone_stays_itself() -> None:
     assert joined([A]) is A
     [single] = pack_singly(A.rows[:1])
     assert joined([single]) is single
-    size = len(A.token_ids)  # and not the padding
+    size = len(A.token_ids)
     assert joined_routes([A], [Route(adapter_id="a")]) == [
         Route(adapter_id="a", tokens=slice(0, size))
     ]

@@ -128,6 +128,12 @@ def test_a_micro_batch_keeps_to_its_tokens_and_repeats_the_prefix() -> None:
     assert [len(batch.segments) for batch in batches] == [4, 4, 4, 1]
 
 
+def test_micro_batches_are_of_about_the_same_size() -> None:
+    examples = [example(*range(100 * n, 100 * n + 31), learned=1) for n in range(10)]
+    assert [len(batch.token_ids) for batch in pack(examples, 210)] == [155, 155]
+    assert [len(batch.token_ids) for batch in pack(examples, 100)] == [93, 93, 93, 31]
+
+
 def test_an_example_longer_than_a_micro_batch_goes_alone() -> None:
     long = example(*range(200), learned=1)
     short = [example(n, n + 1, learned=1) for n in (300, 310)]
