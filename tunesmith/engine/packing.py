@@ -45,8 +45,8 @@ class PackedBatch:
 def pack(
     rows: Sequence[Row], max_tokens: int, *, shares_prefixes: bool = True
 ) -> list[PackedBatch]:
-    """As few micro-batches of at most `max_tokens` packed tokens as there can be (a row alone may be
-    longer), and of about the same size.
+    """As few micro-batches of at most `max_tokens` packed tokens as there can be, and about equally
+    large ones. A row alone may be longer.
 
     Rows go in the order of their tokens, so that what they share is repeated as seldom as any
     cut of that order allows.

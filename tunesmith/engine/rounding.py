@@ -28,7 +28,7 @@ def rounded(batch: PackedBatch) -> PackedBatch:
         batch,
         token_ids=batch.token_ids + padding,
         position_ids=batch.position_ids + padding,
-        logit_positions=batch.logit_positions + [*islice(free, max(num_rows - len(taken), 0))],
+        logit_positions=[*batch.logit_positions, *islice(free, num_rows - len(taken))],
     )
 
 
