@@ -74,6 +74,7 @@ def worker(
                     threads=settings.threads,
                     answering_share=settings.answering_share,
                     max_pass_tokens=settings.max_pass_tokens,
+                    keeps_spare=settings.spare_host,
                 ),
                 WorkerSettings(
                     name=worker_name,

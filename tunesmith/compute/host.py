@@ -6,14 +6,13 @@ about as long as it took, or for another share of the time. Who asks waits for o
 When standard input ends, the worker is gone, and so is the host.
 """
 
-import argparse
 import os
 import queue
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
 import torch
@@ -27,6 +26,7 @@ from tunesmith.engine.messages import (
     CancelSample,
     Command,
     Embed,
+    HoldModel,
     HostFailed,
     HostReady,
     LoadAdapter,
@@ -39,8 +39,8 @@ from tunesmith.engine.messages import (
     encode,
 )
 from tunesmith.engine.model import BaseModel
-from tunesmith.engine.precision import PRECISIONS
-from tunesmith.engine.quantized import QUANTIZATIONS
+from tunesmith.engine.precision import Precision
+from tunesmith.engine.quantized import Quantization
 from tunesmith.engine.sample import Sampler
 from tunesmith.engine.trainer import MAX_PASS_TOKENS, Trainer
 
@@ -140,48 +140,54 @@ class Host:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Hold a base model; started by a worker.")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--name", required=True, help="what adapters call their base model")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
-    parser.add_argument("--quantize", choices=QUANTIZATIONS)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--answering-share", type=float, required=True)
-    parser.add_argument("--max-pass-tokens", type=int, required=True)
-    arguments = parser.parse_args()
+    """What a host needs is imported by now; its base model is named by the first line that comes.
+
+    None comes to a host that was kept ready and is not needed.
+    """
     out = _claim_standard_output()
+    first = sys.stdin.readline()
+    if not first:
+        return
+    asked = decode(first)
+    assert isinstance(asked, HoldModel)
     commands: queue.Queue[Command] = queue.Queue()
     threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
-    started = time.monotonic()
-    try:
-        torch.set_num_threads(arguments.threads)
-        device = None if arguments.device == "auto" else arguments.device
-        model = BaseModel.load(
-            arguments.model,
-            name=arguments.name,
-            device=device,
-            precision=arguments.precision,
-            quantization=arguments.quantize,
-        )
-    except UnsupportedModel as error:
-        out.write(encode(HostFailed(code=error.code, message=error.message)) + "\n")
-        out.flush()
+    model = _load(asked, out)
+    if model is None:
         return
-    ready = HostReady(
-        device=str(model.device),
-        dtype=str(model.network.dtype),
-        load_seconds=time.monotonic() - started,
-    )
-    out.write(encode(ready) + "\n")
-    out.flush()
     Host(
         model,
         commands,
         out,
-        answering_share=arguments.answering_share,
-        max_pass_tokens=arguments.max_pass_tokens,
+        answering_share=asked.answering_share,
+        max_pass_tokens=asked.max_pass_tokens,
     ).work()
+
+
+def _load(asked: HoldModel, out: TextIO) -> BaseModel | None:
+    """Tell how it went; None where the base model cannot be had."""
+    started = time.monotonic()
+    told: HostReady | HostFailed
+    model = None
+    torch.set_num_threads(asked.threads)
+    try:
+        model = BaseModel.load(
+            asked.folder,
+            name=asked.name,
+            device=None if asked.device == "auto" else asked.device,
+            precision=cast(Precision, asked.precision),
+            quantization=cast(Quantization | None, asked.quantization),
+        )
+        told = HostReady(
+            device=str(model.device),
+            dtype=str(model.network.dtype),
+            load_seconds=time.monotonic() - started,
+        )
+    except UnsupportedModel as error:
+        told = HostFailed(code=error.code, message=error.message)
+    out.write(encode(told) + "\n")
+    out.flush()
+    return model
 
 
 def _claim_standard_output() -> TextIO:

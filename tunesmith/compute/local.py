@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunesmith.compute.devices import find_devices
 from tunesmith.domain.devices import Device
+from tunesmith.engine.messages import HoldModel, encode
 
 # Large blocks stay with the process instead of going back to the kernel after every step; glibc
 # reads these when a process starts. Steps on a CPU are 1.6 times faster with them (docs/log.md).
@@ -37,6 +38,10 @@ class LocalHost:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def send(self, line: str) -> None:
         """Raises `OSError` where the process is gone."""
@@ -66,6 +71,10 @@ class LocalHost:
 
 
 class LocalLauncher:
+    """Where it `keeps_spare`, `prepare` has a process import what the next host needs, which is
+    most of its start; it then waits to be told of a base model.
+    """
+
     def __init__(
         self,
         *,
@@ -74,6 +83,7 @@ class LocalLauncher:
         threads: int | None,
         answering_share: float = 0.5,
         max_pass_tokens: int = 2048,
+        keeps_spare: bool = False,
     ) -> None:
         self._device = device
         self._precision = precision
@@ -82,24 +92,43 @@ class LocalLauncher:
         # One core stays free: threads that share a core with others wait for each other at every
         # barrier, and a step then takes many times as long as with one thread fewer.
         self.threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self._keeps_spare = keeps_spare
+        self._spare: LocalHost | None = None
 
     def devices(self) -> tuple[Device, ...]:
         return find_devices(self._device)
 
+    def prepare(self) -> None:
+        if self._keeps_spare and self._spare is None:
+            self._spare = self._begin()
+
     def launch(
         self, model_name: str, model_folder: Path, quantization: str | None = None
     ) -> LocalHost:
-        command = [sys.executable, "-m", "tunesmith.compute.host"]
-        command += ["--name", model_name, "--model", str(model_folder)]
-        command += ["--device", self._device, "--threads", str(self.threads)]
-        command += ["--precision", self._precision]
-        if quantization is not None:
-            command += ["--quantize", quantization]
-        command += ["--answering-share", str(self._answering_share)]
-        command += ["--max-pass-tokens", str(self._max_pass_tokens)]
+        spare, self._spare = self._spare, None
+        host = spare if spare is not None and spare.is_alive else self._begin()
+        model = HoldModel(
+            name=model_name,
+            folder=model_folder,
+            device=self._device,
+            precision=self._precision,
+            quantization=quantization,
+            threads=self.threads,
+            answering_share=self._answering_share,
+            max_pass_tokens=self._max_pass_tokens,
+        )
+        with suppress(OSError):  # whoever reads from it hears that it is gone
+            host.send(encode(model))
+        return host
+
+    def close(self) -> None:
+        if self._spare is not None:
+            self._spare.kill()
+
+    def _begin(self) -> LocalHost:
         environment = {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(self.threads)}
         environment.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
         for name in list(environment):
             if name.startswith("TUNESMITH_"):  # keys are no business of user data's process
                 del environment[name]
-        return LocalHost(command, environment)
+        return LocalHost([sys.executable, "-m", "tunesmith.compute.host"], environment)

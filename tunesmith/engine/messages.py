@@ -14,6 +14,20 @@ TOO_MANY_RUNS = "too_many_runs"  # the code of a run for which a host has no roo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldModel:
+    """The first of all: which base model a host is to hold, and how. It may be long in coming."""
+
+    name: str  # what adapters call their base model
+    folder: Path
+    device: str
+    precision: str
+    quantization: str | None
+    threads: int
+    answering_share: float  # of the time, 0…1, while runs are open and somebody waits
+    max_pass_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
     spec: TrainSpec
 
@@ -61,7 +75,15 @@ class CancelSample:
 
 
 Command = (
-    OpenRun | StopRun | AbandonRun | LoadAdapter | UnloadAdapter | Sample | Embed | CancelSample
+    HoldModel
+    | OpenRun
+    | StopRun
+    | AbandonRun
+    | LoadAdapter
+    | UnloadAdapter
+    | Sample
+    | Embed
+    | CancelSample
 )
 
 
@@ -112,6 +134,7 @@ Message = Command | Told
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
+        HoldModel,
         OpenRun,
         StopRun,
         AbandonRun,

@@ -1,13 +1,12 @@
 """In which precision a base model's weights are held; adapters and optimizers are always fp32."""
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from safetensors import safe_open
 
 Precision = Literal["auto", "fp32", "bf16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 # A line between tunesmith-tiny, which stays as it was, and the smallest that was measured to gain
 # (docs/log.md).

@@ -6,7 +6,7 @@ norms and the output head stay as they are. Adapters beside them are trained as 
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from torch.nn.functional import linear
 from tunesmith.engine.errors import UnsupportedModel
 
 Quantization = Literal["nf4"]
-QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
 _DEVICES = ("cuda",)  # elsewhere unpacking takes longer than the memory is worth
 
 

@@ -45,6 +45,7 @@ class Hosts:
         self._claims: Counter[Weights] = Counter()
         self._table = threading.Lock()
         self._loading = threading.Lock()
+        launcher.prepare()
 
     def room(self) -> Room:
         """For training, as it is now."""
@@ -95,6 +96,8 @@ class Hosts:
         """The owner is done, and nobody else can use its host; that it is gone is fine."""
         with self._table:
             host = self._hosts.pop((base.name, base.fingerprint, owner), None)
+            if not self._hosts and not self._is_closed:
+                self._launcher.prepare()
         if host is not None:
             host.kill()
 
@@ -117,6 +120,7 @@ class Hosts:
         with self._table:
             self._is_closed = True
             hosts = [*self._hosts.values(), self._starting]
+            self._launcher.close()
         for host in hosts:
             if host is not None:
                 host.kill()

@@ -37,6 +37,9 @@ class Launcher(Protocol):
         """That each host computes with on a CPU."""
         ...
 
+    def prepare(self) -> None:
+        """There is no host just now, and there may soon be one: it may start sooner."""
+
     def launch(
         self, model_name: str, model_folder: Path, quantization: str | None = None
     ) -> HostProcess:
@@ -45,3 +48,6 @@ class Launcher(Protocol):
         `quantization` names how its weights are to be packed, if they are.
         """
         ...
+
+    def close(self) -> None:
+        """No host is going to be launched any more."""

@@ -148,10 +148,18 @@ class FakeLauncher:
         self.first_words = first_words or (READY,)
         self.hosts: list[FakeHost] = []
         self.launched: list[str] = []
+        self.num_prepared = 0
+        self.is_closed = False
         self.reply: Callable[[Command], list[Message]] = lambda command: []
 
     def devices(self) -> tuple[Device, ...]:
         return (CPU,)
+
+    def prepare(self) -> None:
+        self.num_prepared += 1
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def launch(
         self, model_name: str, model_folder: Path, quantization: str | None = None

@@ -93,6 +93,16 @@ def test_a_host_with_an_owner_is_nobody_elses_and_ends_with_it() -> None:
     scene.place("other")
 
 
+def test_while_there_is_no_host_the_next_one_is_prepared() -> None:
+    scene = Scene()
+    base = base_model()
+    assert scene.launcher.num_prepared == 1
+    scene.hosts.place(base, lambda: Path("/model"), "a job")
+    assert scene.launcher.num_prepared == 1
+    scene.hosts.end(base, "a job")
+    assert scene.launcher.num_prepared == 2
+
+
 def test_a_base_model_is_loaded_once() -> None:
     scene = Scene()
     assert scene.place() is scene.place()
@@ -303,6 +313,7 @@ def test_closing_ends_all_hosts() -> None:
     scene.place("second")
     scene.hosts.close()
     assert all(host.is_ended for host in scene.launcher.hosts)
+    assert scene.launcher.is_closed
 
 
 def resident(name: str = "base", takes_more: bool = True) -> Resident:
