@@ -77,20 +77,34 @@ class _GatedSilu(torch.autograd.Function):
     """silu(gate) * up"""
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: "_Activation") -> Tensor:
         ctx.save_for_backward(gate, up)
-        return _gated_silu(gate, up)
+        ctx.activation = activation
+        return silu(gate).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         gate, up = ctx.saved_tensors
         of_gate = torch.ops.aten.silu_backward(gradient * up, gate)
-        return of_gate, silu(gate).mul_(gradient)
+        return of_gate, ctx.activation.of(gate).mul_(gradient), None
 
 
-def _gated_silu(gate: Tensor, up: Tensor) -> Tensor:
-    return silu(gate).mul_(up)
+class _Activation:
+    """silu(gate), kept from when the product is computed again until its own backward, which
+    comes next.
+    """
+
+    def __init__(self) -> None:
+        self._activated: Tensor | None = None
+
+    def times(self, gate: Tensor, up: Tensor) -> Tensor:
+        self._activated = silu(gate)
+        return self._activated * up
+
+    def of(self, gate: Tensor) -> Tensor:
+        activated, self._activated = self._activated, None
+        return silu(gate) if activated is None else activated
 
 
 class _Rotation(torch.autograd.Function):
@@ -126,8 +140,9 @@ def _rms_norm(module: Any, hidden_states: Tensor) -> Tensor:
 
 def _mlp(module: Any, x: Tensor) -> Tensor:
     gate, up = module.gate_proj(x), module.up_proj(x)
-    product = _GatedSilu.apply(gate, up)  # type: ignore[no-untyped-call]
-    with _computed_again(product, partial(_gated_silu, gate.detach(), up.detach())):
+    activation = _Activation()
+    product = _GatedSilu.apply(gate, up, activation)  # type: ignore[no-untyped-call]
+    with _computed_again(product, partial(activation.times, gate.detach(), up.detach())):
         y: Tensor = module.down_proj(product)
     return y
 
