@@ -74,7 +74,7 @@ def build(settings: Settings) -> Application:
         house=house,
         failures=FailureLimit(settings.bad_keys_per_minute),
         max_uploads=settings.max_concurrent_uploads,
-        when_jobs_wait=hub.announce_jobs,
+        announce=hub.announce,
     )
     with database.write() as store:
         first_key = _ensure_keys(store, settings)

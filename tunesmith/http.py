@@ -4,7 +4,7 @@ import asyncio
 import re
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tunesmith import metrics
 from tunesmith.domain import errors
 from tunesmith.domain.accounts import Credential, Key
+from tunesmith.domain.assignments import News
 from tunesmith.domain.audit import Origin
 from tunesmith.services import accounts
 from tunesmith.services.context import Context, House
@@ -76,7 +77,7 @@ class Foundation:
     max_uploads: int = MAX_UPLOADS
     uploading: Counter[UUID] = field(default_factory=Counter)
     is_leaving: threading.Event = field(default_factory=threading.Event)  # nothing new is begun
-    when_jobs_wait: Callable[[], None] = lambda: None  # called on the event loop
+    announce: Callable[[Iterable[News]], None] = lambda news: None  # to workers
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Store]:
@@ -85,8 +86,7 @@ class Foundation:
             async with self.write_gate, _in_threads(self.database.write) as store:
                 yield store
             self.callers.forget()
-            if store.queue.has_news:
-                self.when_jobs_wait()
+            self.announce(store.queue.news)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Store]:

@@ -19,7 +19,7 @@ from tunesmith.domain.jobs import Failure, MaskCertificate, Task
 
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 10.0  # a lease that is younger is not written anew
-ASK_SECONDS = 1.0  # how long a worker with nothing to tell waits before it asks what is wanted
+ASK_SECONDS = 3.0  # how long a worker with nothing to tell waits before it asks what is wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,8 +318,17 @@ class JobsWait:
     jobs_wait: Literal[True]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskAgain:
+    """Something else may be wanted of a job: who is at work on it is to ask."""
+
+    ask_again: UUID
+
+
+News = JobsWait | AskAgain
+
 # What goes to a worker over the connection for answers.
-Asked = SampleRequest | EmbedRequest | SampleCancel | NoMoreRequests | JobsWait
+Asked = SampleRequest | EmbedRequest | SampleCancel | NoMoreRequests | News
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

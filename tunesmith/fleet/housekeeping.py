@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from starlette.concurrency import run_in_threadpool
 
+from tunesmith.domain.assignments import JobsWait
 from tunesmith.domain.jobs import Task
 from tunesmith.fleet.hub import Hub
 from tunesmith.http import Foundation
@@ -47,7 +48,7 @@ async def watch_queue(foundation: Foundation, hub: Hub) -> None:
                 now = foundation.house.now()
                 has_jobs = await run_in_threadpool(store.queue.has_waiting, now, tuple(Task))
             if has_jobs:
-                hub.announce_jobs()
+                hub.announce([JobsWait(jobs_wait=True)])
 
 
 async def keep_time(clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """Answers from workers: requests and tokens travel over a connection that the worker opened."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ import structlog
 from tunesmith.domain.assignments import (
     Asked,
     EmbedRequest,
-    JobsWait,
+    News,
     NoMoreRequests,
     SampleCancel,
     SampleOutput,
@@ -87,10 +87,11 @@ class Hub:
         self._note_departure()
         log.info("worker leaves", worker=connection.worker, answers=len(connection.waiting))
 
-    def announce_jobs(self) -> None:
-        """Workers ask for something to do now and then; this lets them ask at once."""
-        for connection in self._taking():
-            connection.outgoing.put_nowait(JobsWait(jobs_wait=True))
+    def announce(self, news: Iterable[News]) -> None:
+        """Workers ask now and then; this lets them ask at once."""
+        for one in news:
+            for connection in self._taking():
+                connection.outgoing.put_nowait(one)
 
     def close(self) -> None:
         """Whoever waits for an answer, or asks from now on, is told that the server stops."""

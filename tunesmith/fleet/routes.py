@@ -20,7 +20,7 @@ from tunesmith.domain.assignments import (
     Answered,
     Asked,
     Assignment,
-    JobsWait,
+    News,
     NoMoreRequests,
     Receipt,
     Registration,
@@ -193,7 +193,7 @@ async def _send_requests(socket: WebSocket, connection: Connection) -> None:
         try:
             text = _OUTGOING.dump_json(message).decode()
         except ValueError as error:  # such as half a character, which JSON can escape
-            assert not isinstance(message, NoMoreRequests | JobsWait)
+            assert not isinstance(message, NoMoreRequests | News)
             connection.deliver(_refused(message.request_id, error))
             continue
         await socket.send_text(text)

@@ -21,6 +21,7 @@ def pause(ctx: Context, job_id: UUID) -> Job:
     else:
         pausing = job.pausing()
         ctx.store.jobs.replace(job, pausing)
+        ctx.store.queue.ask_again(job.id)
         ctx.store.jobs.touch(job.id, ctx.now())
     audit.record(ctx, "job.pause", job.id, before=job, after=pausing)
     return pausing
@@ -36,6 +37,8 @@ def resume(ctx: Context, job_id: UUID) -> Job:
         now = ctx.now()
         ctx.store.queue.push(resumed, Task.TRAIN, now)
         tell(ctx.store, job, EventKind.UNPAUSED, now=now)
+    else:
+        ctx.store.queue.ask_again(job.id)
     audit.record(ctx, "job.resume", job.id, before=job, after=resumed)
     return resumed
 

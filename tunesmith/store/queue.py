@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from tunesmith.domain.assignments import RENEW_SECONDS, Registration
+from tunesmith.domain.assignments import RENEW_SECONDS, AskAgain, JobsWait, News, Registration
 from tunesmith.domain.devices import Device
 from tunesmith.domain.fair_share import Candidate
 from tunesmith.domain.jobs import Job, Task
@@ -46,14 +46,14 @@ class Waiting:
 
 
 class Queue:
-    """`has_news` once there may be something to do that was not there before this transaction."""
+    """`news` is what workers should hear once this transaction is committed."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self.has_news = False
+        self.news: set[News] = set()
 
     def push(self, job: Job, task: Task, now: datetime) -> None:
-        self.has_news = True
+        self.news.add(JobsWait(jobs_wait=True))
         self._connection.execute(
             sa.insert(queue).values(
                 job_id=job.id,
@@ -66,9 +66,14 @@ class Queue:
         )
 
     def remove(self, job_id: UUID, now: datetime) -> None:
-        self.has_news = True  # its owner may have more jobs than may run at once
+        # Its owner may have more jobs than may run at once, and who is at work on it should stop.
+        self.news |= {JobsWait(jobs_wait=True), AskAgain(ask_again=job_id)}
         self._charge(job_id, now)
         self._connection.execute(sa.delete(queue).where(queue.c.job_id == job_id))
+
+    def ask_again(self, job_id: UUID) -> None:
+        """Let who is at work on a job hear at once of what is wanted."""
+        self.news.add(AskAgain(ask_again=job_id))
 
     def set_priority(self, job_id: UUID, priority: int) -> None:
         where = queue.c.job_id == job_id
@@ -210,7 +215,7 @@ class Queue:
         silences: int = 0,
     ) -> None:
         """End the lease, with the job waiting in its old place."""
-        self.has_news = True
+        self.news.add(JobsWait(jobs_wait=True))
         self._charge(job_id, now)
         self._connection.execute(
             sa.update(queue)

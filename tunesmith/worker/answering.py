@@ -18,6 +18,7 @@ from tunesmith.domain.assignments import (
     EmbedRequest,
     JobsWait,
     Likely,
+    News,
     NoMoreRequests,
     SampleCancel,
     SampleOutput,
@@ -54,9 +55,7 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 class Answering:
     """Keeps the connection open until `close`, and passes requests on to the hosts.
 
-    Once `is_leaving` is set the server is told, and sends no more of them. `when_jobs_wait` is
-    called when the server says that there may be something to do, and with each connection, as it
-    may have said so before.
+    Once `is_leaving` is set the server is told, and sends no more of them.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class Answering:
         worker: str,
         workshop: Workshop,
         is_leaving: threading.Event,
-        when_jobs_wait: Callable[[], None],
     ) -> None:
         scheme, _, place = client.server_url.partition("://")
         socket_scheme = "wss" if scheme == "https" else "ws"
@@ -74,7 +72,6 @@ class Answering:
         self._tls = client.tls
         self._workshop = workshop
         self._is_leaving = is_leaving
-        self._when_jobs_wait = when_jobs_wait
         self._is_connected = threading.Event()
         self._has_all_requests = threading.Event()  # none comes after those that are open
         self._open: set[str] = set()  # requests whose last part has not been sent
@@ -84,9 +81,12 @@ class Answering:
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="prepare")
         self._adapter_lock = threading.Lock()
 
-    def start(self, hosts: Hosts) -> None:
+    def start(self, hosts: Hosts, heed: Callable[[News], None]) -> None:
+        """`heed` hears what news the server has, and with each connection that jobs may wait: the
+        server may have said so before.
+        """
         threading.Thread(
-            target=self._stay_connected, args=(hosts,), daemon=True, name="answers"
+            target=self._stay_connected, args=(hosts, heed), daemon=True, name="answers"
         ).start()
 
     def finish(self) -> None:
@@ -104,7 +104,7 @@ class Answering:
         """What a host says about an answer; may be called from any thread."""
         self._outputs.put(_output(event))
 
-    def _stay_connected(self, hosts: Hosts) -> None:
+    def _stay_connected(self, hosts: Hosts, heed: Callable[[News], None]) -> None:
         while not (self._is_closed.is_set() or self._is_leaving.is_set()):
             try:
                 with connect(
@@ -114,31 +114,35 @@ class Answering:
                     proxy=None,
                     ssl=self._tls,
                 ) as socket:
-                    self._serve(socket, hosts)
+                    self._serve(socket, hosts, heed)
             except (OSError, WebSocketException) as error:
                 log.warning("no connection for answers", reason=str(error))
             time.sleep(_RECONNECT_SECONDS)
 
-    def _serve(self, socket: ClientConnection, hosts: Hosts) -> None:
+    def _serve(self, socket: ClientConnection, hosts: Hosts, heed: Callable[[News], None]) -> None:
         self._is_connected.set()
-        self._when_jobs_wait()
+        heed(JobsWait(jobs_wait=True))
         sender = threading.Thread(target=self._send_outputs, args=(socket,), daemon=True)
         sender.start()
         try:
             for line in socket:
-                self._take(_INCOMING.validate_json(line), hosts)
+                message = _INCOMING.validate_json(line)
+                if isinstance(message, News):
+                    heed(message)
+                else:
+                    self._take(message, hosts)
         finally:
             self._is_connected.clear()
             self._open.clear()
             hosts.cancel_all()  # who asked has been told of the lost connection
             sender.join()
 
-    def _take(self, message: Asked, hosts: Hosts) -> None:
+    def _take(
+        self, message: SampleRequest | EmbedRequest | SampleCancel | NoMoreRequests, hosts: Hosts
+    ) -> None:
         match message:
             case NoMoreRequests():
                 self._has_all_requests.set()
-            case JobsWait():
-                self._when_jobs_wait()
             case SampleCancel(request_id=request_id):
                 hosts.cancel(request_id)
                 self._open.discard(request_id)

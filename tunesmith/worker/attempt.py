@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from uuid import UUID
 
 import structlog
 
@@ -60,6 +61,12 @@ class Attempts:
     def num_untold(self) -> int:
         """Those that the server believes to be under way."""
         return sum(not reporter.is_told for reporter in list(self._open))
+
+    def ask_again(self, job_id: UUID) -> None:
+        """Something else may be wanted of a job."""
+        for reporter in list(self._open):
+            if reporter.job_id == job_id:
+                reporter.ask()
 
     def give_back_all(self) -> None:
         """As they are; whoever carries them out need not be waited for."""

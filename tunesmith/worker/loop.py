@@ -8,7 +8,14 @@ from uuid import uuid4
 
 import structlog
 
-from tunesmith.domain.assignments import Assignment, Registration, Room
+from tunesmith.domain.assignments import (
+    AskAgain,
+    Assignment,
+    JobsWait,
+    News,
+    Registration,
+    Room,
+)
 from tunesmith.domain.errors import Unavailable
 from tunesmith.domain.jobs import Task
 from tunesmith.worker.answering import Answering
@@ -73,7 +80,7 @@ def work(
         client, settings.work_dir, name=settings.name, min_free_bytes=settings.min_free_bytes
     )
     waking = Waking()
-    answering = Answering(client, settings.name, workshop, is_leaving, waking.wake)
+    answering = Answering(client, settings.name, workshop, is_leaving)
     hosts = Hosts(launcher, settings.max_hosts, answering.tell)
     attempts = Attempts(
         client,
@@ -83,7 +90,15 @@ def work(
         max_offline_seconds=settings.max_offline_seconds,
         is_leaving=is_leaving,
     )
-    answering.start(hosts)
+
+    def heed(news: News) -> None:
+        match news:
+            case JobsWait():
+                waking.wake()
+            case AskAgain(ask_again=job_id):
+                attempts.ask_again(job_id)
+
+    answering.start(hosts, heed)
     is_over = threading.Event()
     threading.Thread(
         target=end_in_time,

@@ -49,7 +49,7 @@ class Reporter:
 
     def __init__(self, client: Client, assignment: Assignment) -> None:
         self._client = client
-        self._job_id, self._attempt = assignment.job_id, assignment.attempt
+        self.job_id, self._attempt = assignment.job_id, assignment.attempt
         self._traceparent = assignment.traceparent
         self._spool: deque[tuple[Report, Path | None]] = deque()
         self._batch: list[tuple[Report, Path | None]] = []  # being sent, and sent again unchanged
@@ -61,6 +61,7 @@ class Reporter:
         self._is_urgent = threading.Event()  # and no use in waiting for more
         self._closing = threading.Event()  # nothing is added any more
         self._over = threading.Event()  # and nothing is to be sent any more
+        self._is_asked = threading.Event()  # whether to ask at once what is wanted
         self._reached_at = self._heard_at = time.monotonic()
         self.is_stale = self.is_pause_wanted = self.is_server_full = False
         self.host_pid: int | None = None  # whose memory is told, once there is a host
@@ -89,6 +90,10 @@ class Reporter:
             self._is_urgent.set()
         self._wake.set()
 
+    def ask(self) -> None:
+        """The server has something new to say about the attempt, perhaps."""
+        self._is_asked.set()
+
     def give_back(self) -> None:
         """The attempt as it is, while somebody still works at it."""
         self.add(AttemptReleased())
@@ -114,7 +119,7 @@ class Reporter:
         self._wake.set()
         while self._sender.is_alive():
             if is_leaving.is_set() and self.offline_seconds > LEAVING_SECONDS:
-                log.warning("left without telling", job=str(self._job_id), count=len(self._spool))
+                log.warning("left without telling", job=str(self.job_id), count=len(self._spool))
                 return
             self._sender.join(timeout=0.2)
 
@@ -128,7 +133,7 @@ class Reporter:
                     if self._has_told_steps:
                         self._is_urgent.wait(FLUSH_SECONDS)
         finally:
-            self._over.set()  # whatever happened: a lease is not to be held for nobody
+            self._end()  # whatever happened: a lease is not to be held for nobody
 
     def _flush(self) -> None:
         # A batch whose answer was lost may be stored: another one under its number would be lost.
@@ -160,7 +165,7 @@ class Reporter:
 
     def _without_room(self, error: ServerFull) -> None:
         """Nothing of the batch is stored. Ask again, until the attempt has nothing more to say."""
-        log.warning("the server is full", job=str(self._job_id), reason=error.message)
+        log.warning("the server is full", job=str(self.job_id), reason=error.message)
         if not (self.is_server_full and self._closing.is_set()):
             self.is_server_full = True
             time.sleep(_RETRY_SECONDS)
@@ -172,7 +177,7 @@ class Reporter:
     def _publish(self, report: Report, folder: Path) -> None:
         assert isinstance(report, CheckpointPublished | TrainingFinished)
         with spans.span("checkpoint", self._traceparent) as span:
-            span.add(job=str(self._job_id), attempt=self._attempt, step=report.step)
+            span.add(job=str(self.job_id), attempt=self._attempt, step=report.step)
             for artifact in report.artifacts:
                 self._client.publish(folder / artifact.name, artifact.blob, span.traceparent)
                 self._reached_at = time.monotonic()
@@ -180,30 +185,38 @@ class Reporter:
     def _say(self, sequence: int, reports: tuple[Report, ...] = ()) -> None:
         memory = None if self.host_pid is None else resident_bytes(self.host_pid)
         batch = ReportBatch(sequence=sequence, reports=reports, host_memory_bytes=memory)
-        receipt = self._client.report(self._job_id, self._attempt, batch)
+        receipt = self._client.report(self.job_id, self._attempt, batch)
         self.is_pause_wanted = receipt.wanted is Wish.PAUSE
         self._reached_at = self._heard_at = time.monotonic()
 
     def _renew(self) -> None:
         pause_seconds = ASK_SECONDS
-        while not self._over.wait(pause_seconds):
-            if time.monotonic() - self._heard_at < ASK_SECONDS:
+        while True:
+            is_asked = self._is_asked.wait(pause_seconds)
+            if self._over.is_set():
+                return
+            self._is_asked.clear()
+            if not is_asked and time.monotonic() - self._heard_at < ASK_SECONDS:
                 continue
             try:
                 # Batch 0 was always stored already: this renews, hears what is wanted, and no more.
                 self._say(0)
                 pause_seconds = ASK_SECONDS
             except Unavailable:
-                log.warning("lease not renewed", job=str(self._job_id))
+                log.warning("lease not renewed", job=str(self.job_id))
                 pause_seconds = RENEW_SECONDS
             except TunesmithError as error:
                 self._give_up(error)
 
     def _give_up(self, error: TunesmithError | OSError) -> None:
         if not isinstance(error, StaleAttempt):
-            log.error("report refused", job=str(self._job_id), reason=str(error))
+            log.error("report refused", job=str(self.job_id), reason=str(error))
         self.is_stale = True
+        self._end()
+
+    def _end(self) -> None:
         self._over.set()
+        self._is_asked.set()  # the renewer need not wait until it would ask
 
 
 def resident_bytes(pid: int) -> int | None:

@@ -58,7 +58,7 @@ def client(database: Database, house: House, hub: Hub, owner: Organization) -> I
         store.accounts.add_organization(owner)
         store.accounts.add_key(key(owner, WORKER_KEY, frozenset({Scope.WORKER})))
         store.accounts.add_key(key(owner, USER_KEY, frozenset({Scope.INFERENCE})))
-    foundation = Foundation(database=database, house=house, when_jobs_wait=hub.announce_jobs)
+    foundation = Foundation(database=database, house=house, announce=hub.announce)
     app: FastAPI = routes.build(foundation, hub)
     with TestClient(app) as client:
         yield client

@@ -4,6 +4,7 @@ from tests.factories import NOW, context, queued_job
 from tests.unit.services.scene import EVERYTHING, Scene
 from tunesmith.domain.accounts import Organization
 from tunesmith.domain.assignments import (
+    AskAgain,
     AttemptLost,
     AttemptReleased,
     Receipt,
@@ -49,6 +50,13 @@ def test_a_running_job_runs_until_its_worker_lets_go(running: Scene) -> None:
     running.tell(AttemptReleased())
     assert (running.job.status, running.job.is_pause_wanted) == (JobStatus.PAUSED, False)
     assert running.lease() is None
+
+
+def test_the_worker_is_to_hear_at_once_of_a_pause_of_its_end_and_of_a_stop(running: Scene) -> None:
+    for change in (pausing.pause, pausing.resume, jobs.stop):
+        running.store.queue.news.clear()
+        change(running.ctx, running.job_id)
+        assert AskAgain(ask_again=running.job_id) in running.store.queue.news
 
 
 def test_a_batch_that_is_sent_again_and_a_renewal_hear_what_is_wanted(running: Scene) -> None:

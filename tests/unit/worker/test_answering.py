@@ -1,3 +1,4 @@
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -5,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 from pydantic import TypeAdapter
@@ -15,9 +17,11 @@ from tests.unit.worker.fakes import FakeClient, FakeHost, FakeLauncher
 from tunesmith.domain.assignments import (
     AdapterSource,
     Answered,
+    AskAgain,
     Asked,
     JobsWait,
     Likely,
+    News,
     NoMoreRequests,
     SampleCancel,
     SampleOutput,
@@ -161,7 +165,7 @@ class Scene:
         self.connections: list[ServerConnection] = []
         self.heard: list[SampleOutput] = []
         self.is_leaving = threading.Event()
-        self.jobs_wait = threading.Event()
+        self.heeded: queue.Queue[News] = queue.Queue()
         self.is_dismissed = False
         self.answering: Answering
         self.news = threading.Condition()
@@ -236,10 +240,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             "box",
             Workshop(client, tmp_path / "work", name="box"),
             scene.is_leaving,
-            scene.jobs_wait.set,
         )
         scene.answering = told
-        told.start(Hosts(launcher, 1, told.tell))
+        told.start(Hosts(launcher, 1, told.tell), scene.heeded.put)
         yield scene
         told.close()
         for connection in scene.connections:
@@ -340,8 +343,8 @@ def test_a_worker_that_is_leaving_says_so_and_finishes_what_it_was_asked(scene: 
     assert scene.parts(3)[-1] == SamplePart.DONE
 
 
-def test_jobs_are_asked_for_when_the_server_says_so_and_with_each_connection(scene: Scene) -> None:
-    assert scene.jobs_wait.wait(10)
-    scene.jobs_wait.clear()
-    scene.ask(JobsWait(jobs_wait=True))
-    assert scene.jobs_wait.wait(10)
+def test_news_are_heeded_and_with_each_connection_jobs_may_wait(scene: Scene) -> None:
+    assert scene.heeded.get(timeout=10) == JobsWait(jobs_wait=True)
+    for news in (AskAgain(ask_again=uuid4()), JobsWait(jobs_wait=True)):
+        scene.ask(news)
+        assert scene.heeded.get(timeout=10) == news

@@ -277,3 +277,14 @@ def test_the_first_step_does_not_wait_behind_the_start(
     wait_until(lambda: client.reports == [started, step(1)])
     reporter.add(AttemptReleased())
     reporter.close(STAYING)
+
+
+def test_an_attempt_that_is_told_to_asks_at_once(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter_module, "ASK_SECONDS", 10 * PATIENCE_SECONDS)
+    client.wanted = Wish.PAUSE
+    reporter = report_to(client)
+    reporter.ask()
+    wait_until(lambda: reporter.is_pause_wanted)
+    reporter.close(STAYING)
