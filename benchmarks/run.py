@@ -97,7 +97,7 @@ def _sweep(session: Session, arguments: argparse.Namespace) -> None:
 
 
 def _turns(session: Session, arguments: argparse.Namespace) -> None:
-    repeats, steps = (1, 1) if session.is_quick else (5, 6) if session.is_full else (3, 3)
+    repeats, steps = (1, 1) if session.is_quick else (5, 6) if session.is_full else (3, 4)
     for model in arguments.models or ["S"]:
         # A run of the large model is long enough to be steady.
         times = min(repeats, 2) if model == throughput.LARGE else repeats

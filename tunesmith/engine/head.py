@@ -21,7 +21,7 @@ def target_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """Of token `targets[i]` behind `hidden[target_rows[i]]`, and whether it is the most likely.
 
-    `hidden` is (rows, size), `weight` (vocabulary, size) and frozen. Each row is some target's.
+    `hidden` is (rows, size), `weight` (vocabulary, size) and frozen. A row may be no target's.
     """
     logprobs, is_correct = _TargetLogprobs.apply(hidden, weight, bias, target_rows, targets)  # type: ignore[no-untyped-call]
     return logprobs, is_correct
@@ -146,7 +146,7 @@ class _Chunk:
         return (weight[self._firsts] - self._mean) * share[:, None]
 
     def _log_total(self) -> Tensor:
-        of_firsts = torch.empty_like(self._log_others)
+        of_firsts = torch.full_like(self._log_others, _NEVER)  # for rows that are no target's
         of_firsts[self._rows[self._is_first]] = self._logits[self._is_first]
         return torch.logaddexp(self._log_others, of_firsts)
 

@@ -43,6 +43,20 @@ def test_it_is_log_softmax_and_its_gradient(
     assert torch.equal(values[0][1], values[1][1])
 
 
+def test_a_row_that_is_no_targets_has_no_gradient(inputs: tuple[Tensor, ...]) -> None:
+    """Whatever was in memory before, which here is no number."""
+    hidden, weight, bias, target_rows, targets = inputs
+    kept = target_rows != 6
+    hidden = hidden.requires_grad_()
+    for _ in range(20):
+        [torch.full((size,), float("nan")) for size in range(1, 64)]
+        logprobs, _ = head.target_logprobs(hidden, weight, bias, target_rows[kept], targets[kept])
+        [gradient] = torch.autograd.grad(logprobs.sum(), [hidden])
+        assert gradient.isfinite().all()
+        assert not gradient[6].any()
+        assert gradient[:6].any(1).all()
+
+
 def plain(
     hidden: Tensor, weight: Tensor, bias: Tensor, target_rows: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
