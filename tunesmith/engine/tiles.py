@@ -39,8 +39,9 @@ class Tiles:
     num_tiles: int
     query_rows: Tensor  # of (key heads, tiles, heads per key head, own)
     key_rows: Tensor  # of (key heads, tiles, seen)
-    context_rows: Tensor | None  # of (key heads, context)
+    context_rows: Tensor | None  # of (key heads, context), which has a round number of keys
     num_context: int
+    num_real: int  # keys of the context; behind them nothing
     num_seen: int  # of its own segment
     mask: Tensor  # (tiles or 1, own, last keys seen): added to these keys' scores
 
@@ -141,8 +142,7 @@ def _tiles(
         num_tiles=len(members),
         query_rows=_query_rows(keys[:, before:], num_tokens, heads, key_heads),
         key_rows=_key_rows(keys, num_tokens, key_heads),
-        context_rows=_context_rows(context, key_heads),
-        num_context=sum(end - start for start, end in context),
+        **_context(context, num_tokens, key_heads),
         num_seen=before + own,
         mask=torch.full((1, own, own), float("-inf")).triu(1),
     )
@@ -173,8 +173,7 @@ def _sparse_tiles(
             torch.where(is_query, queries, len(positions)), len(positions), heads, key_heads
         ),
         key_rows=_key_rows(keys, num_tokens, key_heads),
-        context_rows=_context_rows(context, key_heads),
-        num_context=sum(end - start for start, end in context),
+        **_context(context, num_tokens, key_heads),
         num_seen=seen,
         mask=torch.zeros(is_hidden.shape).masked_fill_(is_hidden, float("-inf")),
     )
@@ -192,11 +191,17 @@ def _key_rows(keys: Tensor, num_tokens: int, key_heads: int) -> Tensor:
     return (keys * key_heads + head).clamp(max=num_tokens * key_heads).flatten()
 
 
-def _context_rows(context: tuple[tuple[int, int], ...], key_heads: int) -> Tensor | None:
+def _context(
+    context: tuple[tuple[int, int], ...], num_tokens: int, key_heads: int
+) -> dict[str, Any]:
+    """What `Tiles` hold of it."""
     if not context:
-        return None
-    positions = torch.cat([torch.arange(start, end) for start, end in context])
-    return (positions * key_heads + torch.arange(key_heads)[:, None]).flatten()
+        return {"context_rows": None, "num_context": 0, "num_real": 0}
+    keys = torch.cat([torch.arange(start, end) for start, end in context])
+    num_context = _up_to(_WIDTH_STEP, len(keys))
+    padding = torch.full((num_context - len(keys),), num_tokens)
+    rows = _key_rows(torch.cat([keys, padding])[None], num_tokens, key_heads)
+    return {"context_rows": rows, "num_context": num_context, "num_real": len(keys)}
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: float) -> Tensor:
@@ -273,6 +278,7 @@ def _scores(q: Tensor, keys: Tensor, tiles: Tiles, key_heads: int) -> Tensor:
     masked = scores.view(key_heads, tiles.num_tiles, -1, num_own, tiles.width)
     masked = masked[..., tiles.seen.stop - num_masked : tiles.seen.stop]
     masked += tiles.mask[:, None].to(scores.dtype)
+    scores[..., tiles.num_real : tiles.num_context] = float("-inf")
     return scores
 
 
