@@ -1,9 +1,11 @@
 """What goes wrong in one job is mended there, or fails it with a sentence; others never know."""
 
 import json
+import os
 import re
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.tiny_models import make_tiny_llama
 
 JOBS = "/api/v1/fine-tuning/jobs"
 HOST = "tunesmith.compute.host"
+WORKER = "tunesmith worker"
 LARGER = "larger-llama"
 MEBIBYTE = 1 << 20
 
@@ -150,7 +153,7 @@ def with_a_larger_base(make_service: ServiceMaker, tmp_path: Path) -> Iterator[S
     """It takes some 80 MiB to train on 1,700 tokens, and its host keeps none in hand."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MALLOC_TOP_PAD_", "65536")
-        service = make_service(max_pass_tokens="0")
+        service = make_service(max_pass_tokens="0", spare_host="false")
         folder = make_tiny_llama(tmp_path / "larger", hidden_size=256, intermediate_size=1024)
         service.run("models", "add", LARGER, "--from", str(folder))
         service.start()
@@ -198,3 +201,44 @@ def test_memory_that_does_not_suffice_makes_smaller_passes_or_fails_that_job_alo
     assert adapter_of(service, ended.fine_tuned_model) == adapter_of(
         service, alone.fine_tuned_model
     )
+
+
+@contextmanager
+def _memory_group(pid: int) -> Iterator[Path]:
+    """A process, and those that it will begin, in a control group whose memory can be limited."""
+    group = Path("/sys/fs/cgroup/memory") / f"tunesmith-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cgroup.procs").write_text(str(pid))
+    except OSError as error:
+        pytest.skip(f"needs control groups of its own: {error}")
+    try:
+        yield group
+    finally:
+        (group / "memory.limit_in_bytes").write_text("-1")
+        for left in (group / "cgroup.procs").read_text().split():
+            (group.parent / "cgroup.procs").write_text(left)
+        group.rmdir()
+
+
+def _leave_to_all(group: Path, num_bytes: int) -> None:
+    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    (group / "memory.limit_in_bytes").write_text(str(int(stat["total_rss"]) + num_bytes))
+
+
+def test_a_host_that_the_system_ends_for_lack_of_memory_is_followed_by_smaller_passes(
+    with_a_larger_base: Service,
+) -> None:
+    service = with_a_larger_base
+    wait_until(lambda: bool(service.processes(WORKER)), "the worker")
+    [worker] = service.processes(WORKER)
+    with service.http as http, _memory_group(worker) as group:
+        wait_for_job(service, _create_small(service))
+        [host] = service.processes(HOST)
+        _leave_to_all(group, 60 * MEBIBYTE)
+        healed = _create(http, _rows_of(400), base=LARGER, epochs=1, batchSize=4)
+        assert _ended(http, healed)["status"] == "completed"
+        told = _warnings(http, healed)
+        assert "signal SIGKILL, as the machine's memory did not suffice" in told[0]
+        assert "Passes have at most 1024 tokens now; steps are as large as before." in told[1]
+        assert service.processes(HOST) != [host]

@@ -22,10 +22,19 @@ ALLOCATOR = {
 }
 
 
+_LACKED_MEMORY = (
+    "signal SIGKILL, as the machine's memory did not suffice: shorter examples, a smaller model or "
+    "more memory would help"
+)
+
+
 class LocalHost:
     """A host process; `read` ends when the process does."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.lacked_memory = False
+        self._is_killed = False
+        self._oom_kills_before = _oom_kills()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -63,11 +72,25 @@ class LocalHost:
             assert pipe is not None
             with suppress(OSError):  # what was not sent is lost anyway
                 pipe.close()
+        if code == -signal.SIGKILL and not self._is_killed:
+            self.lacked_memory = _oom_kills() > self._oom_kills_before
+        if self.lacked_memory:
+            return _LACKED_MEMORY
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def kill(self) -> None:
+        self._is_killed = True
         self._process.kill()
         self._process.wait()
+
+
+def _oom_kills() -> int:
+    """Processes that the kernel has killed for lack of memory; 0 where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 class LocalLauncher:
@@ -103,7 +126,12 @@ class LocalLauncher:
             self._spare = self._begin()
 
     def launch(
-        self, model_name: str, model_folder: Path, quantization: str | None = None
+        self,
+        model_name: str,
+        model_folder: Path,
+        quantization: str | None = None,
+        *,
+        num_halvings: int = 0,
     ) -> LocalHost:
         spare, self._spare = self._spare, None
         host = spare if spare is not None and spare.is_alive else self._begin()
@@ -115,7 +143,7 @@ class LocalLauncher:
             quantization=quantization,
             threads=self.threads,
             answering_share=self._answering_share,
-            max_pass_tokens=self._max_pass_tokens,
+            max_pass_tokens=self._max_pass_tokens >> num_halvings,
         )
         with suppress(OSError):  # whoever reads from it hears that it is gone
             host.send(encode(model))

@@ -14,12 +14,14 @@ from tunesmith.domain.assignments import (
     AttemptLost,
     AttemptReleased,
     TrainingFailed,
+    TrainingHealed,
     Validated,
 )
 from tunesmith.domain.datasets import DatasetSummary
 from tunesmith.domain.disk import full_disk_named
 from tunesmith.domain.errors import DiskFull, TunesmithError
 from tunesmith.domain.jobs import Failure, Task
+from tunesmith.engine.spec import TrainSpec
 from tunesmith.tracing import spans
 from tunesmith.worker.client import Client
 from tunesmith.worker.host import ModelRefused
@@ -137,6 +139,7 @@ class Attempts:
             reporter.add(AttemptReleased())
             return
         reporter.host_pid = host.pid
+        spec = self._with_smaller_passes(spec, assignment, reporter)
         base_folder = self._workshop.model_folder(base)
         lock = JobLock(
             assignment=assignment,
@@ -151,6 +154,22 @@ class Attempts:
         finally:
             if owner:
                 self._hosts.end(base, owner)
+
+    def _with_smaller_passes(
+        self, spec: TrainSpec, assignment: Assignment, reporter: Reporter
+    ) -> TrainSpec:
+        """Where hosts of this base model have lacked memory."""
+        num_halvings = self._hosts.num_halvings(assignment.base_model, assignment.host_owner)
+        if num_halvings == 0:
+            return spec
+        spec = replace(spec, micro_batch_tokens=spec.micro_batch_tokens >> num_halvings)
+        message = (
+            "The system ended the process that trains on this model, as the machine's memory did "
+            f"not suffice. Passes have at most {spec.micro_batch_tokens} tokens now; steps are as "
+            "large as before."
+        )
+        reporter.add(TrainingHealed(step=0, went_back=False, message=message))
+        return spec
 
     def _should_let_go(self, reporter: Reporter) -> bool:
         """At a checkpoint: the worker is leaving, or cut off, or the job is to be paused."""

@@ -11,6 +11,7 @@ import structlog
 from tunesmith.domain.errors import TunesmithError, Unavailable
 from tunesmith.engine.events import (
     Embedded,
+    Finished,
     SampleDone,
     SampleEvent,
     SampleFailed,
@@ -70,6 +71,7 @@ class Host:
         self.base_model = base_model
         self.used_at = time.monotonic()
         self.max_runs: int | None = None  # not known until it turns one away
+        self.has_finished_one = False  # of its runs
         self._process = process
         self._on_answer = on_answer
         self._lock = threading.Lock()
@@ -109,6 +111,11 @@ class Host:
     @property
     def is_alive(self) -> bool:
         return self._lost is None
+
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether the system ended it for that."""
+        return self._lost is not None and self._process.lacked_memory
 
     @property
     def is_busy(self) -> bool:
@@ -212,6 +219,8 @@ class Host:
         match told:
             case RunFailed(code=code) if code == TOO_MANY_RUNS:
                 self.max_runs = max(1, len(self._runs) - 1)
+            case RunEvent(event=Finished()):
+                self.has_finished_one = True
             case RunEvent(run_id=run_id, event=Started()) if run_id in self._runs:
                 self._training.add(run_id)
                 if len(self._training) > 1:

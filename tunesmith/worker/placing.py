@@ -18,6 +18,8 @@ from tunesmith.worker.ports import Launcher
 
 log = structlog.get_logger()
 
+_MAX_HALVINGS = 5
+
 Weights = tuple[str, str | None, str]  # a base model's name and fingerprint, and who owns the host
 
 
@@ -32,6 +34,10 @@ class Hosts:
 
     Whoever means to use a base model claims it first: that keeps a place for it, and its host from
     making room. The table of hosts is never locked for long; loading takes a lock of its own.
+
+    Where the system ends a host for lack of memory, the next one has passes of half the size; where
+    it ends that one too, whoever needs too much is looked for: the next ones take one run at a
+    time, until it has come to its end.
     """
 
     def __init__(self, launcher: Launcher, max_hosts: int, on_answer: OnAnswer) -> None:
@@ -43,6 +49,7 @@ class Hosts:
         self._starting: Host | None = None
         self._is_closed = False
         self._claims: Counter[Weights] = Counter()
+        self._shortages: Counter[Weights] = Counter()  # hosts that lacked memory
         self._table = threading.Lock()
         self._loading = threading.Lock()
         launcher.prepare()
@@ -95,11 +102,15 @@ class Hosts:
     def end(self, base: BaseModel, owner: str) -> None:
         """The owner is done, and nobody else can use its host; that it is gone is fine."""
         with self._table:
-            host = self._hosts.pop((base.name, base.fingerprint, owner), None)
+            host = self._forget((base.name, base.fingerprint, owner))
             if not self._hosts and not self._is_closed:
                 self._launcher.prepare()
         if host is not None:
             host.kill()
+
+    def num_halvings(self, base: BaseModel, owner: str) -> int:
+        """How many times passes are to be halved, as memory did not suffice for larger ones."""
+        return min(_MAX_HALVINGS, self._shortages[base.name, base.fingerprint, owner])
 
     def machine_of(self, host: Host) -> Machine:
         """What a host computes with."""
@@ -142,7 +153,12 @@ class Hosts:
         with self._table:
             if self._is_closed:
                 raise NoRoom("This worker is leaving.")
-            process = self._launcher.launch(base.name, model_folder, base.quantization)
+            process = self._launcher.launch(
+                base.name,
+                model_folder,
+                base.quantization,
+                num_halvings=self.num_halvings(base, owner),
+            )
             host = self._starting = Host(process, base.name, self._on_answer)
         log.info("host started", base_model=base.name, pid=process.pid)
         try:
@@ -155,6 +171,8 @@ class Hosts:
 
     def _takes_more(self, weights: Weights) -> bool:
         host = self._hosts.get(weights)
+        if self._shortages[weights] > 1 and not (host is not None and host.has_finished_one):
+            return not self._claims[weights]
         if host is None or host.max_runs is None:
             return True
         return self._claims[weights] < host.max_runs
@@ -166,7 +184,13 @@ class Hosts:
     def _forget_lost(self) -> None:
         for weights, host in list(self._hosts.items()):
             if not host.is_alive:
-                del self._hosts[weights]
+                self._forget(weights)
+
+    def _forget(self, weights: Weights) -> Host | None:
+        host = self._hosts.pop(weights, None)
+        if host is not None and host.lacked_memory:
+            self._shortages[weights] += 1
+        return host
 
     def _make_room(self, base_model: str) -> None:
         while len({*self._hosts, *self._claims}) >= self._max_hosts:

@@ -24,6 +24,11 @@ class HostProcess(Protocol):
         """How the host ended, in words."""
         ...
 
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether the system ended it for that; known once `wait` has come back."""
+        ...
+
     def kill(self) -> None: ...
 
 
@@ -41,11 +46,17 @@ class Launcher(Protocol):
         """There is no host just now, and there may soon be one: it may start sooner."""
 
     def launch(
-        self, model_name: str, model_folder: Path, quantization: str | None = None
+        self,
+        model_name: str,
+        model_folder: Path,
+        quantization: str | None = None,
+        *,
+        num_halvings: int = 0,
     ) -> HostProcess:
         """Start a host with this base model; it says `HostReady` when it is resident.
 
-        `quantization` names how its weights are to be packed, if they are.
+        `quantization` names how its weights are to be packed, if they are. Passes that runs share
+        are halved so many times.
         """
         ...
 

@@ -95,6 +95,7 @@ class FakeHost:
         self._sent: queue.Queue[Command] = queue.Queue()
         self._ended = threading.Event()
         self.reason = "exit code 0"
+        self.lacked_memory = False
         self.reply: Callable[[Command], list[Message]] = lambda command: []
 
     def say(self, *messages: Message) -> None:
@@ -104,9 +105,9 @@ class FakeHost:
     def say_line(self, line: str) -> None:
         self._lines.put(line)
 
-    def end(self, reason: str = "signal SIGKILL") -> None:
+    def end(self, reason: str = "signal SIGKILL", *, lacked_memory: bool = False) -> None:
         if not self._ended.is_set():
-            self.reason = reason
+            self.reason, self.lacked_memory = reason, lacked_memory
             self._ended.set()
             self._lines.put(None)
 
@@ -150,6 +151,7 @@ class FakeLauncher:
         self.launched: list[str] = []
         self.num_prepared = 0
         self.is_closed = False
+        self.num_halvings: list[int] = []
         self.reply: Callable[[Command], list[Message]] = lambda command: []
 
     def devices(self) -> tuple[Device, ...]:
@@ -162,9 +164,15 @@ class FakeLauncher:
         self.is_closed = True
 
     def launch(
-        self, model_name: str, model_folder: Path, quantization: str | None = None
+        self,
+        model_name: str,
+        model_folder: Path,
+        quantization: str | None = None,
+        *,
+        num_halvings: int = 0,
     ) -> FakeHost:
         host = FakeHost()
+        self.num_halvings.append(num_halvings)
         host.reply = self.reply
         host.say(*self.first_words)
         self.hosts.append(host)

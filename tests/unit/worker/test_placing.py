@@ -8,7 +8,14 @@ from tests.factories import base_model
 from tests.unit.worker.fakes import FakeHost, FakeLauncher
 from tunesmith.domain.assignments import Resident, Room
 from tunesmith.domain.errors import Unavailable
-from tunesmith.engine.events import SampleDone, SampleEvent, SampleFailed, Started, TextDelta
+from tunesmith.engine.events import (
+    Finished,
+    SampleDone,
+    SampleEvent,
+    SampleFailed,
+    Started,
+    TextDelta,
+)
 from tunesmith.engine.messages import (
     TOO_MANY_RUNS,
     AdapterFailed,
@@ -101,6 +108,50 @@ def test_while_there_is_no_host_the_next_one_is_prepared() -> None:
     assert scene.launcher.num_prepared == 1
     scene.hosts.end(base, "a job")
     assert scene.launcher.num_prepared == 2
+
+
+def lost(scene: Scene, *, lacked_memory: bool) -> None:
+    told = scene.place().follow("run")
+    scene.process.end(lacked_memory=lacked_memory)
+    assert isinstance(told.get(timeout=10), HostLost)
+
+
+def takes_two(scene: Scene) -> bool:
+    base = base_model("base")
+    scene.hosts.claim(base)
+    [resident] = scene.hosts.room().residents
+    scene.hosts.unclaim(base)
+    return resident.takes_more
+
+
+def test_hosts_that_lacked_memory_have_smaller_passes_and_in_the_end_one_run_at_a_time() -> None:
+    scene = Scene()
+    lost(scene, lacked_memory=False)
+    assert takes_two(scene)
+    lost(scene, lacked_memory=True)
+    assert takes_two(scene)
+    lost(scene, lacked_memory=True)
+    assert not takes_two(scene)
+    told = scene.place().follow("run")
+    assert not takes_two(scene)
+    assert scene.launcher.num_halvings == [0, 0, 1, 2]
+    assert scene.hosts.num_halvings(base_model("base"), "") == 2
+    assert scene.hosts.num_halvings(base_model("base"), "a job") == 0
+    finished = Finished(step=1, path=Path("/adapter"), trained_tokens=1)
+    scene.process.say(RunEvent(run_id="run", event=finished))
+    told.get(timeout=10)
+    assert takes_two(scene)
+
+
+def test_a_host_of_ones_own_that_lacked_memory_has_smaller_passes_the_next_time() -> None:
+    scene = Scene()
+    base = base_model("base")
+    told = scene.hosts.place(base, lambda: Path("/model"), "a job").follow("run")
+    scene.process.end(lacked_memory=True)
+    told.get(timeout=10)
+    scene.hosts.end(base, "a job")
+    scene.hosts.place(base, lambda: Path("/model"), "a job")
+    assert scene.launcher.num_halvings == [0, 1]
 
 
 def test_a_base_model_is_loaded_once() -> None:
