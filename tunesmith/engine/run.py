@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from tunesmith.engine import data, examples, forward, optim, peft_format
+from tunesmith.engine import data, examples, forward, optim, peft_format, plain_paths
 from tunesmith.engine.data import BatchOrder, Dataset
 from tunesmith.engine.errors import UnsupportedModel
 from tunesmith.engine.events import Reading
@@ -229,14 +229,13 @@ def open_run(model: BaseModel, spec: TrainSpec) -> Run:
     obstacle = forward.packing_obstacle(model, limit)
     notes = []
     if spec.trains_all_weights:
-        notes.append(
-            "All weights are trained: the job has a copy of the base model to itself, and logits "
-            "are computed in the plain way, as the output head is trained too."
-        )
+        notes.append("The job has a copy of the base model to itself.")
     if obstacle:
         notes.append(f"{obstacle} Each example is trained alone.")
-    elif spec.lora.dropout > 0:
-        notes.append("Shared prefixes are computed for each example: the LoRA dropout is not 0.")
+    else:
+        notes += plain_paths.sentences(model)
+        if spec.lora.dropout > 0:
+            notes.append("Prefixes are not shared: the LoRA dropout is not 0.")
     run = Run(
         spec=spec,
         model=model,

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny_models import make_tiny_mistral, write_jsonl
+from tests.tiny_models import (
+    make_tiny_gemma2,
+    make_tiny_gpt2,
+    make_tiny_llama,
+    make_tiny_mistral,
+    write_jsonl,
+)
 from tunesmith.engine import checkpoint
 from tunesmith.engine.errors import BadCheckpoint, BadExample, Diverged, OutOfMemory
 from tunesmith.engine.events import (
@@ -103,6 +109,23 @@ def test_a_model_that_cannot_be_packed_says_so(tmp_path: Path, spec: TrainSpec) 
     assert started.notes == (
         "The model's attention reaches back 16 tokens only. Each example is trained alone.",
     )
+
+
+@pytest.mark.parametrize(
+    ("make_model", "words"),
+    [
+        (make_tiny_llama, []),
+        (make_tiny_gpt2, ["The layers are of no kind that is known"]),
+        (make_tiny_gemma2, ["answers differently when examples are packed"]),
+    ],
+)
+def test_a_model_that_forbids_shortcuts_says_which(
+    make_model: Callable[..., Path], words: list[str], tmp_path: Path, spec: TrainSpec
+) -> None:
+    started = next(iter(train(BaseModel.load(make_model(tmp_path / "model")), spec, never)))
+    assert isinstance(started, Started)
+    assert len(started.notes) == len(words)
+    assert all(each in note for each, note in zip(words, started.notes, strict=True))
 
 
 def test_dropout_says_that_prefixes_are_not_shared(llama: BaseModel, spec: TrainSpec) -> None:
