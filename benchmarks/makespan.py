@@ -1,6 +1,7 @@
 """Several small jobs: from the first submission to the last adapter on disk.
 
-Ours go to a running service whose host has not started. Peers train each job in a process of its
+Ours go to a service that has just started, whose host has not, and to one at rest, whose worker has
+imported what a host needs. Peers train each job in a process of its
 own, start-up included: one after another, and two at a time with half of the threads.
 """
 
@@ -38,7 +39,8 @@ def measure(session: Session, model: str, workload: str, counts: Sequence[int]) 
     _in_turn(session, model, workload, equal, best, counts)
     _in_parallel(session, model, workload, equal, best, [count for count in counts if count > 1])
     for count in counts:
-        _ours(session, model, workload, f"{count} equal", equal[:count])
+        for rests in (False, True):
+            _ours(session, model, workload, f"{count} equal", equal[:count], rests=rests)
 
 
 def measure_mixed(session: Session, model: str, workload: str) -> None:
@@ -73,17 +75,20 @@ def _ours_mixed(session: Session, model: str, workload: str, mixed: list[Small])
     _add(session, model, workload, "8 mixed", "tunesmith", seconds, peak_bytes=peak)
 
 
-def _ours(session: Session, model: str, workload: str, jobs: str, small: list[Small]) -> None:
+def _ours(
+    session: Session, model: str, workload: str, jobs: str, small: list[Small], *, rests: bool
+) -> None:
+    name = "tunesmith at rest" if rests else "tunesmith"
     asked = {"model": model, "workload": workload, "jobs": jobs}
-    if session.known("makespan", **asked, configuration="tunesmith"):
+    if session.known("makespan", **asked, configuration=name):
         return
-    with service.running(session, model, "makespan") as running:
+    with service.running(session, model, "makespan", rests=rests) as running:
         began_at = time.monotonic()
         ids = [service.submit(running, s.files.rows, EXAMPLES_PER_STEP) for s in small]
         service.wait_for_jobs(running.client, ids)
         seconds = time.monotonic() - began_at
         peak = service.host_peak_bytes(running)
-    _add(session, model, workload, jobs, "tunesmith", seconds, peak_bytes=peak)
+    _add(session, model, workload, jobs, name, seconds, peak_bytes=peak)
 
 
 def _quickest_peer(session: Session, model: str, workload: str, small: Small) -> Configuration:

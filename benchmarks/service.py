@@ -17,14 +17,15 @@ from tunesmith.settings import Settings
 BASE = "bench"
 POLL_SECONDS = 0.03  # for what takes part of a second
 LONG_POLL_SECONDS = 0.25  # who asks takes time from the processors that train
+REST_SECONDS = 10.0  # until what the next host needs is imported
 PATIENCE_SECONDS = 1800.0
 
 
 @contextmanager
-def running(session: Session, model: str, name: str) -> Iterator[Service]:
+def running(session: Session, model: str, name: str, *, rests: bool = False) -> Iterator[Service]:
     """`tunesmith serve` in a fresh data folder, in bf16 where that can be set.
 
-    The worker has registered; there is no host yet.
+    The worker has just registered, or has had a rest; there is no host yet.
     """
     settings = {"threads": str(session.threads), "device": session.device}
     if "precision" in Settings.model_fields:
@@ -37,6 +38,8 @@ def running(session: Session, model: str, name: str) -> Iterator[Service]:
     service.start()
     try:
         _wait(lambda: "worker connected" in service.log)
+        if rests:
+            time.sleep(REST_SECONDS)
         yield service
     finally:
         service.stop()

@@ -1,4 +1,8 @@
-"""From the request to the first optimizer step's end: of a running service, and of peers."""
+"""From the request to the first optimizer step's end: of a running service, and of peers.
+
+Ours is cold where the service has just started, at rest where its worker has had the time to
+import what a host needs, and warm where the base model is resident.
+"""
 
 import time
 from pathlib import Path
@@ -19,10 +23,11 @@ def measure(session: Session, model: str, repeats: int) -> None:
         if session.known("starts", model=model, repeat=repeat):
             continue
         took = []
-        with service.running(session, model, "starts") as running:
-            for state in ("cold", "warm", "warm"):
-                seconds = _first_step_seconds(running, files.rows)
-                took.append((f"tunesmith {state}", seconds))
+        for first, rests in (("cold", False), ("at rest", True)):
+            with service.running(session, model, "starts", rests=rests) as running:
+                for state in (first, "warm", "warm"):
+                    seconds = _first_step_seconds(running, files.rows)
+                    took.append((f"tunesmith {state}", seconds))
         for peer in configurations.small_job_peers(EXAMPLES_PER_STEP):
             job = new_job(session, model, WORKLOAD, files, peer)
             found = processes.run(peer.program, job, session.folder)

@@ -173,13 +173,14 @@ def count_by_status(ctx: Context) -> dict[JobStatus, int]:
 
 
 def stop(ctx: Context, job_id: UUID) -> Job:
-    """End a job for good. Its worker learns of it when it next reports; checkpoints are kept."""
+    """End a job for good. Its worker learns of it when it asks; checkpoints are kept."""
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     now = ctx.now()
     stopped = job.stopped(now)
     ctx.store.jobs.replace(job, stopped)
     ctx.store.queue.remove(job.id, now)
+    ctx.store.queue.ask_again(job.id)
     tell(ctx.store, job, EventKind.STOPPED, now=now)
     audit.record(ctx, "job.stop", job.id, before=job, after=stopped)
     return stopped
@@ -221,12 +222,13 @@ def restart(
 def delete(ctx: Context, job_id: UUID) -> None:
     """With its log, figures and checkpoints; the model that it has left behind stays.
 
-    An attempt that is still under way learns that it is over when it next reports.
+    An attempt that is still under way learns that it is over when it asks.
     """
     ctx.require(Scope.JOBS_WRITE)
     job = ctx.store.jobs.get_to_change(job_id, ctx.owner)
     job.require(Action.DELETE)
     ctx.store.queue.remove(job.id, ctx.now())
+    ctx.store.queue.ask_again(job.id)
     ctx.store.models.delete_checkpoints(job.id)
     ctx.store.models.forget_job(job.id)
     ctx.store.jobs.delete_checkpoints(job.id)

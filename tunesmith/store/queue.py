@@ -66,8 +66,7 @@ class Queue:
         )
 
     def remove(self, job_id: UUID, now: datetime) -> None:
-        # Its owner may have more jobs than may run at once, and who is at work on it should stop.
-        self.news |= {JobsWait(jobs_wait=True), AskAgain(ask_again=job_id)}
+        self.news.add(JobsWait(jobs_wait=True))  # its owner may have more than may run at once
         self._charge(job_id, now)
         self._connection.execute(sa.delete(queue).where(queue.c.job_id == job_id))
 
