@@ -15,16 +15,16 @@ JOBS = "/api/v1/fine-tuning/jobs"
 HOST = "tunesmith.compute.host"
 
 
-def _create(http: httpx.Client) -> str:
+def _create(http: httpx.Client, base: str = BASE, suffix: str = "whole", epochs: int = 10) -> str:
     files = {"file": ("t.jsonl", conversations(120))}
     dataset = http.post("/api/v1/datasets", files=files).raise_for_status().json()["id"]
     body = {
         "name": "whole",
-        "baseModel": BASE,
+        "baseModel": base,
         "trainingDataset": dataset,
         "method": "full",
-        "suffix": "whole",
-        "hyperparameters": {"epochs": 10, "batchSize": 4, "learningRate": 0.003},
+        "suffix": suffix,
+        "hyperparameters": {"epochs": epochs, "batchSize": 4, "learningRate": 0.003},
     }
     return str(http.post(JOBS, json=body).raise_for_status().json()["id"])
 
@@ -94,6 +94,22 @@ def test_a_job_that_was_killed_makes_a_whole_model_that_answers(
         refused = http.post("/v1/fine_tuning/jobs", json=asked)
         assert refused.status_code == 400
         assert "has no adapter to go on with" in refused.json()["error"]["message"]
+
+        further = _create(http, base=tuned, suffix="further", epochs=1)
+        wait_until(lambda: http.get(f"{JOBS}/{further}").json()["finishedAt"], "the second job")
+        first, second = (
+            http.get(f"{JOBS}/{which}/metrics").json()["metrics"]["steps"][0]["trainingLoss"]
+            for which in (job, further)
+        )
+        assert second < first / 10  # it begins where the first has ended
+        assert http.post(f"{JOBS}/{further}/deploy").is_success
+        ids = [m["id"] for m in http.get("/v1/models").json()["data"]]
+        [result] = [name for name in ids if ":further:" in name and ":ckpt-" not in name]
+        content = http.get(f"/v1/models/{result}/files/job.lock").raise_for_status().content
+        base = json.loads(content)["base_model"]["files"]
+        assert base["model.safetensors"] == lock["result"]["model.safetensors"]
+        name = http.get(f"{JOBS}/{further}").json()["resultModel"]
+        assert _asked(http, "/api/v1/ai/chat/completions", name) == "code-bl"
 
     done = _reproduce(service, made["id"])
     assert done.returncode == 0, done.stderr

@@ -317,18 +317,19 @@ def _pin(ctx: Context, file_id: UUID, param: str, reference: str | None) -> Pinn
 
 
 def _check_start(new: NewJob) -> None:
-    """What begins with a tuned model goes on with its adapter."""
-    if new.initial_model is None:
+    """An adapter is tuned further as an adapter, and a whole model as a whole."""
+    parent = new.initial_model
+    if parent is None or parent.is_whole == new.hyperparameters.trains_all_weights:
         return
-    if new.initial_model.is_whole:
+    if parent.is_whole:
         message = (
-            "All weights of this model were trained, so it has no adapter to go on with. Download "
-            "its files, add them with `tunesmith models add`, and tune that."
+            "All weights of this model were trained, so it has no adapter to go on with. Train all "
+            'weights again (`"method": "full"` of the platform API); or download its files, add '
+            "them with `tunesmith models add`, and tune that."
         )
-        raise InvalidRequest(message, param="model")
-    if new.hyperparameters.trains_all_weights:
-        message = "All weights can be trained of a base model alone, not of one that was tuned."
-        raise InvalidRequest(message, param="model")
+    else:
+        message = "All weights can be trained of a base model or a whole one, not of an adapter."
+    raise InvalidRequest(message, param="model")
 
 
 def _check_limits(new: NewJob) -> None:

@@ -14,7 +14,7 @@ from tunesmith.domain.events import EventKind, Level
 from tunesmith.domain.fair_share import Capacity
 from tunesmith.domain.files import is_text
 from tunesmith.domain.jobs import Failure, Job, JobStatus, Task
-from tunesmith.services import pausing
+from tunesmith.services import models, pausing
 from tunesmith.services.jobs import tell
 from tunesmith.store.database import Store
 from tunesmith.store.queue import Lease
@@ -110,6 +110,9 @@ def _assign(store: Store, leased: Lease, now: datetime) -> Assignment | None:
     place["task"] = leased.task.value
     spans.record("queue wait", job.traceparent, leased.available_at, now, **place)
     newest = store.jobs.all_checkpoints(job.id)[-1:]
+    parent = job.initial_model
+    if parent is not None and parent.is_whole:
+        base_model = models.as_base(parent, base_model)
     return Assignment(
         job_id=job.id,
         attempt=leased.attempt,
@@ -120,7 +123,7 @@ def _assign(store: Store, leased: Lease, now: datetime) -> Assignment | None:
         hyperparameters=job.hyperparameters,
         seed=job.seed,
         method=job.method,
-        initial_adapter=job.initial_model.artifacts if job.initial_model else (),
+        initial_adapter=parent.artifacts if parent is not None and not parent.is_whole else (),
         resume_from=newest[0].artifacts if newest else (),
         traceparent=job.traceparent,
     )

@@ -82,7 +82,7 @@ class BaseDigests:
             known = self._known.get(weights)
             if known is None or (known.done() and known.exception() is not None):
                 known = self._known[weights] = Future()
-                names = [file.name for file in base.files]
+                names = [f.name for f in base.files] + [a.name for a in base.artifacts]
                 threading.Thread(
                     target=_digest_into, args=(known, folder, names), daemon=True
                 ).start()

@@ -11,7 +11,7 @@ from tunesmith.domain.events import EventKind
 from tunesmith.domain.files import FilePurpose
 from tunesmith.domain.hyperparameters import Method
 from tunesmith.domain.jobs import JobStatus, NewJob
-from tunesmith.domain.models import TunedModel
+from tunesmith.domain.models import WHOLE_MODEL_FILE, TunedModel
 from tunesmith.domain.paging import PageRequest
 from tunesmith.services import files, jobs, scheduling
 from tunesmith.services.context import Context, House
@@ -109,6 +109,27 @@ def test_a_worker_is_given_the_method_and_the_adapter_to_go_on_from(
     assignment = scheduling.lease(ctx.store, box, NOW)
     assert assignment is not None
     assert (assignment.method, assignment.initial_adapter) == (Method.DPO, parent.artifacts)
+
+
+def test_what_goes_on_from_a_whole_model_has_it_for_its_base(
+    ctx: Context, new: NewJob, blobs: Blobs
+) -> None:
+    adapter = tuned_model(ctx, blobs)
+    config = replace(adapter.artifacts[0], name=WHOLE_MODEL_FILE)
+    whole = replace(adapter, artifacts=(*adapter.artifacts, config))
+    all_weights = replace(new.hyperparameters, trains_all_weights=True)
+    for parent, asked in ((whole, new.hyperparameters), (adapter, all_weights)):
+        with pytest.raises(InvalidRequest) as refused:
+            jobs.create(ctx, replace(new, initial_model=parent, hyperparameters=asked))
+        assert refused.value.param == "model"
+    jobs.create(ctx, replace(new, initial_model=whole, hyperparameters=all_weights))
+    box = registration()
+    scheduling.register(ctx.store, box, NOW)
+    assignment = scheduling.lease(ctx.store, box, NOW)
+    assert assignment is not None
+    assert assignment.initial_adapter == ()
+    assert assignment.base_model.artifacts == whole.artifacts
+    assert whole.short_id in assignment.base_model.name
 
 
 def tuned_model(ctx: Context, blobs: Blobs) -> TunedModel:
