@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.job import Job, as_argument
-from tunesmith.compute.local import ALLOCATOR
+from tunesmith.compute.local import ALLOCATOR, CODE_CACHE
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 1800.0
@@ -80,6 +80,7 @@ def _variables(job: Job, *, allocator: bool) -> dict[str, str]:
     return {
         **{k: v for k, v in os.environ.items() if k not in ALLOCATOR},
         **(ALLOCATOR if allocator else {}),
+        **CODE_CACHE,
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

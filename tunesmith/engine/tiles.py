@@ -39,7 +39,7 @@ class Tiles:
     num_tiles: int
     query_rows: Tensor  # of (key heads, tiles, heads per key head, own)
     key_rows: Tensor  # of (key heads, tiles, seen)
-    context_rows: Tensor | None  # of (key heads, context), which has a round number of keys
+    context_rows: Tensor  # of (key heads, context), which has a round number of keys
     num_context: int
     num_real: int  # keys of the context; behind them nothing
     num_seen: int  # of its own segment
@@ -60,6 +60,8 @@ class Tiling:
     """All tiles of a stream, and where in their joined output each query's row is."""
 
     tiles: list[Tiles]
+    query_rows: Tensor  # of all tiles
+    key_rows: Tensor  # of all: what each sees of its own segment, and its context
     output_rows: Tensor  # of (queries' tokens, heads)
 
     @classmethod
@@ -116,7 +118,32 @@ class Tiling:
             start, end = end, end + len(made.query_rows)
             output_rows[made.query_rows] = torch.arange(start, end)
         output_rows = output_rows[:-1]
-        return cls(tiles, torch.where(output_rows < 0, end, output_rows))
+        return cls(
+            tiles,
+            torch.cat([made.query_rows for made in tiles]),
+            torch.cat([rows for made in tiles for rows in (made.key_rows, made.context_rows)]),
+            torch.where(output_rows < 0, end, output_rows),
+        )
+
+    def of_queries(self, rows: Tensor, key_heads: int) -> list[Tensor]:
+        """Of rows as `query_rows`, each tiles' (key heads * tiles, heads per key head * own, …)."""
+        parts = torch.split(rows, [len(tiles.query_rows) for tiles in self.tiles])
+        return [
+            part.view(key_heads * tiles.num_tiles, -1, rows.shape[-1])
+            for part, tiles in zip(parts, self.tiles, strict=True)
+        ]
+
+    def of_keys(self, rows: Tensor, key_heads: int) -> list[tuple[Tensor, Tensor]]:
+        """Of rows as `key_rows`, each tiles' (key heads * tiles, seen, …), and (key heads,
+        context, …).
+        """
+        sizes = [len(x) for tiles in self.tiles for x in (tiles.key_rows, tiles.context_rows)]
+        parts = torch.split(rows, sizes)
+        size = rows.shape[-1]
+        return [
+            (seen.view(-1, tiles.num_seen, size), context.view(key_heads, -1, size))
+            for seen, context, tiles in zip(parts[::2], parts[1::2], self.tiles, strict=True)
+        ]
 
 
 def _up_to(step: int, length: int) -> int:
@@ -195,12 +222,11 @@ def _context(
     context: tuple[tuple[int, int], ...], num_tokens: int, key_heads: int
 ) -> dict[str, Any]:
     """What `Tiles` hold of it."""
-    if not context:
-        return {"context_rows": None, "num_context": 0, "num_real": 0}
-    keys = torch.cat([torch.arange(start, end) for start, end in context])
+    keys = torch.tensor([key for start, end in context for key in range(start, end)])
     num_context = _up_to(_WIDTH_STEP, len(keys))
-    padding = torch.full((num_context - len(keys),), num_tokens)
-    rows = _key_rows(torch.cat([keys, padding])[None], num_tokens, key_heads)
+    padded = torch.full((1, num_context), num_tokens)
+    padded[0, : len(keys)] = keys
+    rows = _key_rows(padded, num_tokens, key_heads)
     return {"context_rows": rows, "num_context": num_context, "num_real": len(keys)}
 
 
@@ -220,15 +246,13 @@ class _Attention(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: float
     ) -> Tensor:
-        queries, keys, values = _rows(query), _rows(key), _rows(value)
+        queries, keys, values = _gathered(query, key, value, tiling, scale)
         outputs, probabilities = [], []
-        for tiles in tiling.tiles:
-            q = _taken(queries, tiles.query_rows, key.shape[1] * tiles.num_tiles).mul_(scale)
-            shares = torch.softmax(_scores(q, keys, tiles, key.shape[1]), dim=-1)
-            output = torch.bmm(shares[..., tiles.seen], _taken(values, tiles.key_rows, len(q)))
-            if tiles.context_rows is not None:
-                v = _taken(values, tiles.context_rows, key.shape[1])
-                output = _plus(output, _of_context(shares, tiles, len(v)), v)
+        for tiles, q, k, (v, context_v) in zip(tiling.tiles, queries, keys, values, strict=True):
+            shares = torch.softmax(_scores(q, k, tiles), dim=-1)
+            output = torch.bmm(shares[..., tiles.seen], v)
+            if tiles.num_context:
+                output = _plus(output, _of_context(shares, tiles, len(context_v)), context_v)
             outputs.append(output.view(-1, value.shape[-1]))
             probabilities.append(shares)
         ctx.save_for_backward(query, key, value, *probabilities)
@@ -238,44 +262,58 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        (output_gradient,) = gradients
         query, key, value, *probabilities = ctx.saved_tensors
-        queries, keys, values = _rows(query), _rows(key), _rows(value)
-        output_gradients = _rows(output_gradient)
-        key_gradients = torch.zeros(keys.shape)  # in fp32: many tiles add to the same keys
-        value_gradients = torch.zeros(values.shape)
-        query_gradients = []
-        for tiles, shares in zip(ctx.tiling.tiles, probabilities, strict=True):
-            q = _taken(queries, tiles.query_rows, len(shares)).mul_(ctx.scale)
-            g = _taken(output_gradients, tiles.query_rows, len(shares))
-            share_gradients = _products_with_all(g, values, tiles, key.shape[1], padding=0.0)
-            by_score = torch._softmax_backward_data(share_gradients, shares, -1, q.dtype)
-            of_query = torch.bmm(by_score[..., tiles.seen], _taken(keys, tiles.key_rows, len(q)))
-            # The other way round, (keysᵀ)ᵀ: a transposed part of the scores would be copied.
-            _add(key_gradients, tiles.key_rows, torch.bmm(q.mT, by_score[..., tiles.seen]))
-            _add(value_gradients, tiles.key_rows, torch.bmm(g.mT, shares[..., tiles.seen]))
-            if tiles.context_rows is not None:
-                k = _taken(keys, tiles.context_rows, key.shape[1])
-                by_score, shares = (_of_context(x, tiles, len(k)) for x in (by_score, shares))
-                of_query = _plus(of_query, by_score, k)
-                q, g = (x.view(len(k), -1, x.shape[-1]) for x in (q, g))
-                _add(key_gradients, tiles.context_rows, torch.bmm(q.mT, by_score))
-                _add(value_gradients, tiles.context_rows, torch.bmm(g.mT, shares))
-            query_gradients.append(of_query.mul_(ctx.scale).view(-1, query.shape[-1]))
-        query_gradients.append(queries[-1:])
+        tiling, key_heads = ctx.tiling, key.shape[1]
+        queries, keys, values = _gathered(query, key, value, tiling, ctx.scale)
+        upstream = tiling.of_queries(_chosen(_rows(gradients[0]), tiling.query_rows), key_heads)
+        # In fp32: many tiles add to the same keys.
+        of_keys, of_values = (torch.empty(len(tiling.key_rows), x.shape[-1]) for x in (key, value))
+        sums = zip(
+            tiling.of_keys(of_keys, key_heads), tiling.of_keys(of_values, key_heads), strict=True
+        )
+        of_queries = []
+        for tiles, shares, q, g, (k, context_k), v, (of_k, of_v) in zip(
+            tiling.tiles, probabilities, queries, upstream, keys, values, sums, strict=True
+        ):
+            of_shares = _products_with_all(g, v, tiles, padding=0.0)
+            by_score = torch._softmax_backward_data(of_shares, shares, -1, q.dtype)
+            of_q = torch.bmm(by_score[..., tiles.seen], k)
+            _put(of_k[0], q, by_score[..., tiles.seen])
+            _put(of_v[0], g, shares[..., tiles.seen])
+            if tiles.num_context:
+                by_score, shares = (_of_context(x, tiles, key_heads) for x in (by_score, shares))
+                of_q = _plus(of_q, by_score, context_k)
+                q, g = (x.view(key_heads, -1, x.shape[-1]) for x in (q, g))
+                _put(of_k[1], q, by_score)
+                _put(of_v[1], g, shares)
+            of_queries.append(of_q.view(-1, query.shape[-1]))
+        of_queries.append(query.new_zeros(1, query.shape[-1]))
+        of_query = _chosen(torch.cat(of_queries), tiling.output_rows).view(query.shape)
         return (
-            _chosen(torch.cat(query_gradients), ctx.tiling.output_rows).view(query.shape),
-            key_gradients[:-1].view(key.shape).to(key.dtype),
-            value_gradients[:-1].view(value.shape).to(value.dtype),
+            of_query.mul_(ctx.scale),
+            _summed(of_keys, tiling.key_rows, key),
+            _summed(of_values, tiling.key_rows, value),
             None,
             None,
         )
 
 
-def _scores(q: Tensor, keys: Tensor, tiles: Tiles, key_heads: int) -> Tensor:
-    scores = _products_with_all(q, keys, tiles, key_heads, padding=float("-inf"))
+def _gathered(
+    query: Tensor, key: Tensor, value: Tensor, tiling: Tiling, scale: float
+) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+    """Scaled queries, keys and values as each tiles' products take them."""
+    key_heads = key.shape[1]
+    keys, values = (
+        tiling.of_keys(_chosen(_rows(x), tiling.key_rows), key_heads) for x in (key, value)
+    )
+    queries = _chosen(_rows(query), tiling.query_rows).mul_(scale)
+    return tiling.of_queries(queries, key_heads), keys, values
+
+
+def _scores(q: Tensor, keys: tuple[Tensor, Tensor], tiles: Tiles) -> Tensor:
+    scores = _products_with_all(q, keys, tiles, padding=float("-inf"))
     num_own, num_masked = tiles.mask.shape[-2:]
-    masked = scores.view(key_heads, tiles.num_tiles, -1, num_own, tiles.width)
+    masked = scores.view(-1, tiles.num_tiles, q.shape[1] // num_own, num_own, tiles.width)
     masked = masked[..., tiles.seen.stop - num_masked : tiles.seen.stop]
     masked += tiles.mask[:, None].to(scores.dtype)
     scores[..., tiles.num_real : tiles.num_context] = float("-inf")
@@ -283,18 +321,17 @@ def _scores(q: Tensor, keys: Tensor, tiles: Tiles, key_heads: int) -> Tensor:
 
 
 def _products_with_all(
-    of_queries: Tensor, of_keys: Tensor, tiles: Tiles, key_heads: int, *, padding: float
+    of_queries: Tensor, keys: tuple[Tensor, Tensor], tiles: Tiles, *, padding: float
 ) -> Tensor:
     """Of each query's row with the rows of all keys that its tile sees, where its scores are."""
+    seen, context = keys
     products = of_queries.new_empty(*of_queries.shape[:2], tiles.width)
     if tiles.seen.stop < tiles.width:
         products[..., tiles.seen.stop :] = padding
-    seen = _taken(of_keys, tiles.key_rows, len(of_queries))
     torch.bmm(of_queries, seen.mT, out=products[..., tiles.seen])
-    if tiles.context_rows is not None:
-        context = _taken(of_keys, tiles.context_rows, key_heads)
-        flat = of_queries.view(key_heads, -1, of_queries.shape[-1])
-        torch.bmm(flat, context.mT, out=_of_context(products, tiles, key_heads))
+    if tiles.num_context:
+        flat = of_queries.view(len(context), -1, of_queries.shape[-1])
+        torch.bmm(flat, context.mT, out=_of_context(products, tiles, len(context)))
     return products
 
 
@@ -318,12 +355,13 @@ def _chosen(rows: Tensor, indices: Tensor) -> Tensor:
     return rows[indices] if rows.dtype == torch.float32 else rows.index_select(0, indices)
 
 
-def _taken(rows: Tensor, indices: Tensor, batch: int) -> Tensor:
-    """(batch, rows each, size)"""
-    return _chosen(rows, indices).view(batch, -1, rows.shape[-1])
+def _put(place: Tensor, a: Tensor, b: Tensor) -> None:
+    """bᵀ @ a, as (aᵀ @ b)ᵀ: b is part of a row of scores, which would be copied to be turned."""
+    place.copy_(torch.bmm(a.mT, b).mT)
 
 
-def _add(sums: Tensor, indices: Tensor, gradients: Tensor) -> None:
-    """`gradients` are (batch, size, rows each)."""
-    rows = gradients.mT.reshape(len(indices), -1)
-    sums.index_add_(0, indices, rows.to(sums.dtype))
+def _summed(rows: Tensor, indices: Tensor, like: Tensor) -> Tensor:
+    """What all rows add to the tokens' heads."""
+    sums = rows.new_zeros(like.shape[0] * like.shape[1] + 1, rows.shape[-1])
+    sums.index_add_(0, indices, rows)
+    return sums[:-1].view(like.shape).to(like.dtype)
