@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 _CHUNK_ROWS = 1024
-_BLOCK_LOGITS = 1 << 19  # on a CPU: a block stays in a processor's cache while it is worked on
+_BLOCK_LOGITS = 1 << 20  # on a CPU: few enough to stay in a processor's cache
 _DEVICE_BLOCK_LOGITS = 1 << 24  # elsewhere: fewer, larger operations
 _NEVER = torch.finfo(torch.float32).min  # a logit; not infinite, so that differences are numbers
 
