@@ -87,12 +87,25 @@ class LocalHost:
 
 
 def _oom_kills() -> int:
-    """Processes that the kernel has killed for lack of memory; 0 where it does not tell."""
-    try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+    """Processes of this control group that the kernel has killed for lack of memory; of the whole
+    machine where groups do not tell.
+    """
+    for counts in (*_counts_of_group(), Path("/proc/vmstat")):
+        with suppress(OSError):
+            for line in counts.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+def _counts_of_group() -> Iterator[Path]:
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:  # cgroups of version 2
+                yield Path(f"/sys/fs/cgroup{path}/memory.events")
+            elif "memory" in controllers.split(","):
+                yield Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
 
 
 class LocalLauncher:
