@@ -91,14 +91,18 @@ class Tiling:
         heads: int,
         key_heads: int,
     ) -> "Tiling":
-        """Only the tokens at these positions, in ascending order, have queries."""
+        """Only the tokens at these positions, in ascending order, have queries.
+
+        Sizes are powers of two: how many of a text's tokens are among them varies widely, and one
+        layer alone attends so.
+        """
         groups: dict[Any, list[tuple[Stretch, int, int]]] = defaultdict(list)
         for stretch in stretches:
             end = bisect_left(positions, stretch.end)
             for first in range(bisect_left(positions, stretch.start), end, TILE_TOKENS):
                 last = min(first + TILE_TOKENS, end)
-                own = _up_to(_LENGTH_STEP, last - first)
-                seen = _up_to(_WIDTH_STEP, positions[last - 1] + 1 - stretch.start)
+                own = _power_of_two(_LENGTH_STEP, last - first)
+                seen = _power_of_two(_WIDTH_STEP, positions[last - 1] + 1 - stretch.start)
                 groups[stretch.context, own, seen].append((stretch, first, last))
         places = torch.tensor(positions)
         return cls._with(
@@ -149,6 +153,10 @@ class Tiling:
 def _up_to(step: int, length: int) -> int:
     """The next round number."""
     return -(-length // step) * step
+
+
+def _power_of_two(at_least: int, length: int) -> int:
+    return max(at_least, 1 << (length - 1).bit_length())
 
 
 def _tiles(
