@@ -18,7 +18,7 @@ from transformers.masking_utils import sdpa_mask
 
 from tunesmith.engine import tiles
 from tunesmith.engine.packing import Segment
-from tunesmith.engine.tiles import Stretch, Tiling
+from tunesmith.engine.tiling import Stretch, Tiling
 
 NAME = "tunesmith_segments"
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from tunesmith.engine import tiles
-from tunesmith.engine.tiles import Stretch, Tiling
+from tunesmith.engine.tiling import Stretch, Tiling
 
 HEADS, KEY_HEADS, SIZE = 6, 2, 8
 
