@@ -225,8 +225,8 @@ def makespan_table(results: Results) -> str:
             name: Spread([r["seconds"] for r in of_it if r["configuration"] == name])
             for (name,) in _distinct(of_it, "configuration")
         }
-        for name, took in sorted(seconds.items(), key=lambda item: item[0] != OURS):
-            is_compared = name != OURS and OURS in seconds
+        for name, took in sorted(seconds.items(), key=lambda item: not item[0].startswith(OURS)):
+            is_compared = not name.startswith(OURS) and OURS in seconds
             ratio = f"{took.middle / seconds[OURS].middle:.1f}" if is_compared else ""
             who = [f"{model} {workload}", jobs, name]
             rows.append([*who, took.text("{:.1f} s".format), ratio])
