@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from tunesmith.engine import attention
+from tunesmith.engine import attention, forward
 from tunesmith.engine.examples import Example
 from tunesmith.engine.forward import predicted
 from tunesmith.engine.joining import joined, split
+from tunesmith.engine.loss import Predicted
 from tunesmith.engine.model import BaseModel
 from tunesmith.engine.packing import PackedBatch, pack, pack_singly
+from tunesmith.engine.passes import Wanted, answered
 from tunesmith.engine.rounding import rounded
 
 
@@ -63,3 +67,21 @@ def test_padding_between_batches_is_nobodys_neighbour(
         together = split(predicted(llama, rounded(joined(made))), made)
     for expected, found in zip(alone, together, strict=True):
         assert torch.allclose(found.logprobs, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("is_on", "expected"), [(True, (192, 32)), (False, (78, 7))])
+def test_passes_are_of_round_sizes(
+    llama: BaseModel, is_on: bool, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def noting(model: BaseModel, packed: PackedBatch) -> Predicted:
+        sizes.append((len(packed.token_ids), len(packed.logit_positions)))
+        return predicted(model, packed)
+
+    monkeypatch.setattr(forward, "predicted", noting)
+    llama.shortcuts = replace(llama.shortcuts, round_sizes=is_on)
+    wanted = [Wanted(batch=one, route=None) for one in (batch(70, 5), batch(10, 2, first=5))]
+    answers = answered(llama, wanted)
+    assert sizes == [expected]
+    assert [len(answer.predicted.logprobs) for answer in answers] == [5, 2]
